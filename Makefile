@@ -1,0 +1,72 @@
+# Two commands are enough: make up, make test. `make help` lists the rest.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKSPACE ?= workspace
+PORT ?= 8400
+PIP := $(BIN)/pip --disable-pip-version-check
+
+.PHONY: help venv venv-test venv-check up test check docs bench soak clean
+
+help:
+	@echo "make up [POSTS=PATH] [PORT=8400]   install, then build and open the assistant"
+	@echo "make test                          install what the tests need and run them all"
+	@echo "make check                         format, lint, types, layers"
+	@echo "make docs bench soak               reference pages, benchmarks, long tests"
+
+# torch first and by its exact version: its CPU wheel, not gigabytes of another.
+$(VENV)/.base: constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: mynah needs Python 3.11 or newer, $(PYTHON) is older" >&2; \
+	    echo "hint: make up PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c constraints.txt "torch==2.13.0" || \
+	  { echo "error: pip could not install torch" >&2; \
+	    echo "hint: check the route to the package registry, then run make again" >&2; exit 3; }
+	$(PIP) install -q -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.base
+	$(PIP) install -q -c constraints.txt -e ".[test]"
+	@touch $@
+
+$(VENV)/.check: $(VENV)/.test
+	$(PIP) install -q -c constraints.txt -e ".[check]"
+	@touch $@
+
+venv: $(VENV)/.check
+
+up: $(VENV)/.base
+	$(BIN)/mynah up $(WORKSPACE) $(if $(POSTS),--posts $(POSTS)) --port $(PORT)
+
+# Debian's Chromium, for the page tests; a machine that has one keeps its own.
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	  command -v google-chrome >/dev/null || \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || \
+	  { echo "error: no Chromium for the page tests" >&2; \
+	    echo "hint: install the package chromium, or run the others: .venv/bin/pytest -m 'not browser'" >&2; exit 3; }
+.PHONY: chromium
+
+test: $(VENV)/.test chromium
+	$(BIN)/pytest
+
+check: $(VENV)/.check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-cache
+
+docs: $(VENV)/.base
+	$(BIN)/python docs/generate.py
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/main_job.py
+	$(BIN)/python benchmarks/train_speed.py
+
+soak: $(VENV)/.test
+	$(BIN)/python benchmarks/kill_anywhere.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

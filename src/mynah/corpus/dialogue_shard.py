@@ -1,0 +1,104 @@
+"""Dialogues as tokens, in ChatML, with the place where each reply begins.
+
+Reads a corpus and the posts it was made of; writes ``dialogues/<snapshot>/``: the token shard
+``train`` and ``replies.npy``, the index of each reply's first token.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from tokenizers import Tokenizer
+
+from mynah.corpus.dialogues import Dialogue, DialogueConfig, make_dialogues
+from mynah.corpus.prompt import SYSTEM, ShownPost
+from mynah.corpus.shards import write_shard
+from mynah.errors import DataError
+from mynah.posts import load_posts
+from mynah.progress import NO_PROGRESS, Progress
+from mynah.workspace import Artifact, find_artifact, set_latest, writing_artifact
+
+__all__ = ["DIALOGUES_KIND", "build_dialogues", "encode_dialogue"]
+
+DIALOGUES_KIND = "mynah.dialogues/1"
+"""Kind of the dialogues' artifact."""
+
+_BUILDER_VERSION = 1
+"""Raised with every change of what is built from the same corpus."""
+_DEFAULT_CONFIG = DialogueConfig()
+
+
+def build_dialogues(
+    corpus: Artifact,
+    posts: Artifact,
+    root: Path,
+    *,
+    config: DialogueConfig = _DEFAULT_CONFIG,
+    progress: Progress = NO_PROGRESS,
+) -> Artifact:
+    """Make dialogues over the training documents of ``corpus``, or find those that are there.
+
+    Args:
+        corpus: Says which posts may be learned, and brings the tokenizer.
+        posts: The store it was made of; says who wrote them, and when.
+        root: Folder of the dialogues.
+        config: How many, and of which kinds.
+        progress: Told the dialogues encoded.
+    """
+    inputs = {
+        "builder_version": _BUILDER_VERSION,
+        "corpus": corpus.digest,
+        "config": asdict(config),
+    }
+    found = find_artifact(root, kind=DIALOGUES_KIND, inputs=inputs)
+    if found is not None:
+        set_latest(found)
+        return found
+    tokenizer = Tokenizer.from_file(str(corpus.folder / "tokenizer.json"))
+    if any(tokenizer.token_to_id(mark) is None for mark in ("<|im_start|>", "<|im_end|>")):
+        raise DataError(
+            "the base model's tokenizer has no <|im_start|> and <|im_end|>",
+            hint="take a base that was tuned for chat in ChatML, or --base scratch",
+        )
+    shown = _training_posts(corpus, posts)
+    with writing_artifact(root, kind=DIALOGUES_KIND, inputs=inputs) as writer:
+        made = make_dialogues(shown, config=config)
+        encoded: list[Sequence[int]] = []
+        starts: list[int] = []
+        for number, dialogue in enumerate(made, start=1):
+            tokens, start = encode_dialogue(tokenizer, dialogue)
+            encoded.append(tokens)
+            starts.append(start)
+            progress(number, len(made), note="dialogues")
+        num_tokens = write_shard(
+            writer.folder / "train",
+            encoded,
+            post_ids=[[] for _ in made],
+            vocab_size=tokenizer.get_vocab_size(),
+        )
+        np.save(writer.folder / "replies.npy", np.array(starts, dtype=np.int64))
+        writer.counts.update(num_dialogues=len(made), num_tokens=num_tokens)
+    return writer.artifact
+
+
+def encode_dialogue(tokenizer: Tokenizer, dialogue: Dialogue) -> tuple[list[int], int]:
+    """Return the tokens of a dialogue in ChatML, and the index of its reply's first token."""
+    system = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n" if dialogue.is_grounded else ""
+    prompt = f"{system}<|im_start|>user\n{dialogue.question}<|im_end|>\n<|im_start|>assistant\n"
+    before = tokenizer.encode(prompt, add_special_tokens=False).ids
+    reply = tokenizer.encode(f"{dialogue.reply}<|im_end|>\n", add_special_tokens=False).ids
+    return [*before, *reply], len(before)
+
+
+def _training_posts(corpus: Artifact, posts: Artifact) -> list[ShownPost]:
+    documents = pl.read_parquet(corpus.folder / "documents.parquet").filter(~pl.col("is_heldout"))
+    wrote = load_posts(posts).select("id", "author", "created_at")
+    joined = documents.join(
+        wrote, left_on="post_id", right_on="id", how="left", maintain_order="left"
+    )
+    return [
+        ShownPost(author=author or "", created_at=created_at, text=text)
+        for author, created_at, text in joined.select("author", "created_at", "text").iter_rows()
+    ]

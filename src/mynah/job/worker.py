@@ -1,0 +1,50 @@
+"""The background process of the main job: train, then quantise. One run, then it ends.
+
+Reads a run's recipe; writes the run and ``models/<name>/``. It stops at a checkpoint when its
+parent is gone or asks it to, and the next one goes on from there.
+"""
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from mynah.errors import MynahError
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str]) -> int:
+    """Run ``RUN_FOLDER MODEL_FOLDER PARENT_PID``; return the exit code."""
+    run, model_folder, parent = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    os.nice(5)  # the person who asks comes before the training
+    asked_to_stop = False
+
+    def stop(number: int, frame: object) -> None:
+        nonlocal asked_to_stop
+        asked_to_stop = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the parent's to handle
+
+    # Imported here: torch takes seconds, and a signal before this line must not be lost.
+    from mynah.serve import quantise
+    from mynah.train import run_training
+
+    def keep_going() -> bool:
+        return not asked_to_stop and os.getppid() == parent
+
+    try:
+        result = run_training(run, model_folder, keep_going=keep_going)
+        if result is not None:
+            quantise(model_folder, model_folder / "model.q8_0.gguf")
+    except MynahError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

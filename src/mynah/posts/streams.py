@@ -1,0 +1,153 @@
+"""Files as exports come: compressed or not, in whatever encoding. Reads bytes, gives text.
+
+Nothing is unpacked to disk, and what expands beyond reason is refused.
+"""
+
+import codecs
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, cast
+
+import pyarrow as pa
+
+from mynah.errors import DataError
+
+__all__ = ["MAX_EXPANSION", "MAX_LINE_CHARS", "TextSource", "open_bytes", "too_large"]
+
+MAX_EXPANSION = 200
+"""Uncompressed over compressed size; posts as text or JSON stay well under 30."""
+MAX_LINE_CHARS = 4 << 20
+"""A longer line is no post."""
+_FREE_BYTES = 64 << 20
+"""Below this much output no expansion is too large."""
+_CHUNK_CHARS = 1 << 18
+
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+)
+_ESCAPED = re.compile("[\udc80-\udcff]+")
+
+
+def too_large(name: str) -> DataError:
+    """Build the error for a file that expands beyond ``MAX_EXPANSION``."""
+    return DataError(
+        f"{name} expands to more than {MAX_EXPANSION} times its size",
+        hint="that is no export of posts; unpack it yourself if you trust it",
+    )
+
+
+class _Bounded(io.RawIOBase):
+    """A decompressed stream that refuses to expand beyond reason."""
+
+    def __init__(self, stream: IO[bytes], *, compressed_bytes: int, name: str) -> None:
+        self._stream = stream
+        self._limit = max(_FREE_BYTES, compressed_bytes * MAX_EXPANSION)
+        self._name = name
+        self._num_bytes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        try:
+            block = self._stream.read(len(buffer))
+        except (EOFError, OSError, zlib.error, pa.ArrowException) as error:
+            raise DataError(
+                f"{self._name} is cut short or damaged",
+                hint="copy or download it again, and compare its size with the original",
+            ) from error
+        self._num_bytes += len(block)
+        if self._num_bytes > self._limit:
+            raise too_large(self._name)
+        buffer[: len(block)] = block
+        return len(block)
+
+
+@contextmanager
+def open_bytes(path: Path) -> Generator[IO[bytes]]:
+    """Open ``path`` for reading, through gzip or zstd when it starts like one of them.
+
+    Raises:
+        DataError: While reading: it is cut short, or expands beyond reason.
+    """
+    with path.open("rb") as raw:
+        head = raw.read(4)
+        raw.seek(0)
+        if head.startswith(_GZIP):
+            stream = cast("IO[bytes]", gzip.GzipFile(fileobj=raw))
+        elif head == _ZSTD:
+            stream = cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(raw), "zstd"))
+        else:
+            yield raw
+            return
+        bounded = _Bounded(stream, compressed_bytes=path.stat().st_size, name=path.name)
+        yield io.BufferedReader(bounded, 1 << 16)
+
+
+class TextSource:
+    """A stream of bytes read as text: UTF-8, or what its byte-order mark says.
+
+    Bytes that are not UTF-8 are read as Windows-1252, which is what they nearly always are, and
+    counted.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        head, rest = _peek(stream)
+        encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
+        errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
+        self._text = io.TextIOWrapper(rest, encoding=encoding, errors=errors, newline="")
+        self.num_recoded_lines = 0
+
+    def __enter__(self) -> "TextSource":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._text.detach()  # whoever opened the stream closes it
+
+    def lines(self) -> Iterator[str]:
+        """Yield lines with their ends; a line over ``MAX_LINE_CHARS`` comes cut to that."""
+        while line := self._text.readline(MAX_LINE_CHARS):
+            if len(line) == MAX_LINE_CHARS and not line.endswith(("\n", "\r")):
+                self._skip_line()
+            yield self._mend(line)
+
+    def read(self) -> str:
+        """Return the next piece; empty at the end."""
+        return self._mend(self._text.read(_CHUNK_CHARS))
+
+    def _skip_line(self) -> None:
+        while rest := self._text.readline(MAX_LINE_CHARS):
+            if rest.endswith(("\n", "\r")):
+                return
+
+    def _mend(self, text: str) -> str:
+        if text.isascii() or not _ESCAPED.search(text):
+            return text
+        self.num_recoded_lines += sum(1 for line in text.split("\n") if _ESCAPED.search(line))
+        return _ESCAPED.sub(_as_windows_1252, text)
+
+
+def _as_windows_1252(match: re.Match[str]) -> str:
+    raw = match.group().encode("utf-8", "surrogateescape")
+    # Five bytes have no meaning in Windows-1252; Latin-1 gives them one, a control character.
+    return "".join(bytes([b]).decode("cp1252", "ignore") or chr(b) for b in raw)
+
+
+def _peek(stream: IO[bytes]) -> tuple[bytes, IO[bytes]]:
+    buffered = (
+        stream
+        if isinstance(stream, io.BufferedReader)
+        else io.BufferedReader(cast("io.RawIOBase", stream))
+    )
+    return buffered.peek(4)[:4], buffered

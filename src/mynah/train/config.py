@@ -1,0 +1,90 @@
+"""The recipe of a training run. Reads nothing; the loop, the data and the pages read it."""
+
+from dataclasses import dataclass, field
+
+from pydantic import ConfigDict
+
+__all__ = ["DataConfig", "OptimizerConfig", "ScheduleConfig", "TrainConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """Which documents a step reads."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    seed: int = 0
+    """Order of the documents is a function of this, the corpus and the step."""
+    tokens_per_step: int = 1024
+    """Tokens of one optimizer step, within one document's length."""
+    batch_tokens: int = 512
+    """Tokens whose activations exist at once; bounds the memory, not the result."""
+    max_document_tokens: int = 512
+    """Longer documents are read in pieces of this many tokens."""
+    dialogue_share: float = 0.5
+    """Share of a step's tokens that comes from dialogues over posts, so that a model that
+    learns the network's language keeps, and sharpens, its ability to answer from posts."""
+    heldout_max_tokens: int = 8192
+    """Held-out tokens that an evaluation reads; the same ones every time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW, Loshchilov & Hutter 2019 (arXiv:1711.05101)."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    lr: float = 3e-4
+    """Peak learning rate, reached at the end of warm-up."""
+    beta1: float = 0.9
+    beta2: float = 0.95
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    """Pull towards zero a step, times the learning rate; of matrices only."""
+    clip_norm: float = 1.0
+    """Gradients of a larger norm are scaled down to it."""
+    max_skipped_steps: int = 20
+    """Steps with a loss or gradient that is not finite are skipped; one more ends the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleConfig:
+    """Warm-up, stable, decay; Hu et al. 2024 (arXiv:2404.06395).
+
+    The run ends when its steps or its minutes are used up, whichever comes first, and the
+    learning rate follows the nearer of the two ends.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    num_steps: int = 1_000_000
+    """Optimizer steps at the most."""
+    max_minutes: float = 4.0
+    """Minutes of training at the most; evaluations and checkpoints not counted."""
+    warmup_steps: int = 8
+    """Optimizer steps of linear warm-up."""
+    decay_share: float = 0.5
+    """Share of the run, at its end, over which the rate falls linearly."""
+    final_share: float = 0.02
+    """Learning rate of the last step, as a share of the peak."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """Everything that decides what a run computes."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    base: str
+    """Folder of the checkpoint to go on from, in Hugging Face layout."""
+    corpus: str
+    """Folder of the corpus snapshot."""
+    dialogues: str
+    """Folder of the dialogues; empty when there are none."""
+    data: DataConfig = field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    num_threads: int = 2
+    """Threads of one process."""
+    checkpoint_every_s: float = 60.0
+    """Seconds of training between checkpoints, and between evaluations."""

@@ -1,0 +1,200 @@
+"""Which tokens a step reads: a pure function of seed, corpus and step.
+
+Reads ``train.bin`` of a corpus and of the dialogues. Resuming needs no cursor but the step, and
+"which step first saw post P" is arithmetic.
+
+Shapes: N tokens of a step, M pieces of documents.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mynah.corpus import TokenShard
+from mynah.errors import ConfigError
+from mynah.model import Packing, pack
+
+__all__ = ["Batch", "CorpusSource", "DataOrder", "DialogueSource", "DocumentSource", "Piece", "make_batch"]
+
+
+class DocumentSource(Protocol):
+    """Token documents by number, and the places whose prediction counts."""
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Tokens of each document."""
+        ...
+
+    def tokens(self, number: int) -> np.ndarray:
+        """Tokens of one document."""
+        ...
+
+    def weights(self, number: int) -> np.ndarray:
+        """Weight of predicting each of its tokens; of the first it is not used."""
+        ...
+
+
+class CorpusSource:
+    """Documents of a token shard, each begun by the token that ended the one before.
+
+    Args:
+        shard: Its documents end with ``boundary``.
+        boundary: The end-of-text token; every other token is predicted.
+    """
+
+    def __init__(self, shard: TokenShard, *, boundary: int) -> None:
+        self.shard = shard
+        self.boundary = np.array([boundary])
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Tokens of each document, the one before it included."""
+        return np.asarray(self.shard.sizes) + 1
+
+    def tokens(self, number: int) -> np.ndarray:
+        """Tokens of one document."""
+        return np.concatenate((self.boundary, self.shard[number]))
+
+    def weights(self, number: int) -> np.ndarray:
+        """Every token counts."""
+        return np.ones(len(self.shard[number]) + 1)
+
+
+class DialogueSource:
+    """Dialogues of a token shard; only what the assistant says is learned.
+
+    Args:
+        shard: Each document is one dialogue in ChatML.
+        reply_starts: Index of the first token of each dialogue's reply.
+    """
+
+    def __init__(self, shard: TokenShard, *, reply_starts: np.ndarray) -> None:
+        self.shard = shard
+        self.reply_starts = reply_starts
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Tokens of each dialogue."""
+        return np.asarray(self.shard.sizes)
+
+    def tokens(self, number: int) -> np.ndarray:
+        """Tokens of one dialogue."""
+        return self.shard[number]
+
+    def weights(self, number: int) -> np.ndarray:
+        """One on the reply, none before it."""
+        return np.arange(len(self.shard[number])) >= self.reply_starts[number]
+
+
+Piece = tuple[DocumentSource, tuple[int, int, int]]
+"""A source, and (document, start, predictions) of a piece of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Tokens to read, tokens to predict, and how documents lie in them."""
+
+    ids_N: Tensor
+    target_N: Tensor
+    weight_N: Tensor
+    packing: Packing
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens read."""
+        return self.ids_N.shape[0]
+
+
+class DataOrder:
+    """The order of pieces of documents, epoch by epoch.
+
+    Args:
+        source: Documents.
+        seed: Each epoch's permutation is drawn from (seed, epoch).
+        tokens_per_step: A step takes the pieces whose last token falls in its own stretch of
+            this many tokens, so that every piece is in exactly one step of an epoch.
+        max_tokens: Longer documents are cut into pieces of this many tokens.
+    """
+
+    def __init__(
+        self, source: DocumentSource, *, seed: int, tokens_per_step: int, max_tokens: int
+    ) -> None:
+        if tokens_per_step < max_tokens:
+            raise ConfigError(
+                f"data.tokens_per_step is {tokens_per_step}, less than one document's "
+                f"{max_tokens} (data.max_document_tokens)",
+                hint="raise the one or lower the other",
+            )
+        self.source = source
+        self.seed = seed
+        self.tokens_per_step = tokens_per_step
+        self.max_tokens = max_tokens
+        # A document of n tokens has n - 1 predictions; a piece starts on the last token of the
+        # piece before, so that none is lost.
+        predictions = np.maximum(source.sizes.astype(np.int64) - 1, 0)
+        pieces = -(-predictions // max_tokens)
+        self.document_M = np.repeat(np.arange(len(predictions)), pieces)
+        first_M = np.repeat(np.cumsum(pieces) - pieces, pieces)
+        self.start_M = (np.arange(len(self.document_M)) - first_M) * max_tokens
+        self.length_M = np.minimum(predictions[self.document_M] - self.start_M, max_tokens)
+        self.steps_per_epoch = max(1, -(-int(self.length_M.sum()) // tokens_per_step))
+        self._epoch = -1
+        self._order_M = np.empty(0, dtype=np.int64)
+        self._end_M = np.empty(0, dtype=np.int64)
+
+    def _enter(self, epoch: int) -> None:
+        if epoch == self._epoch:
+            return
+        generator = np.random.default_rng([self.seed, epoch])
+        self._order_M = generator.permutation(len(self.document_M))
+        self._end_M = self.length_M[self._order_M].cumsum()
+        self._epoch = epoch
+
+    def pieces(self, step: int) -> list[tuple[int, int, int]]:
+        """Return (document, start, predictions) of each piece that ``step`` reads, from 0."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        self._enter(epoch)
+        first, last = np.searchsorted(
+            self._end_M,
+            (place * self.tokens_per_step, (place + 1) * self.tokens_per_step),
+            side="right",
+        )
+        chosen = self._order_M[int(first) : int(last)]
+        return [
+            (int(self.document_M[m]), int(self.start_M[m]), int(self.length_M[m])) for m in chosen
+        ]
+
+    def step_of(self, document: int, *, epoch: int = 0) -> int:
+        """Return the first step of ``epoch`` that reads ``document``; the inverse of ``pieces``."""
+        self._enter(epoch)
+        places = np.flatnonzero(self.document_M[self._order_M] == document)
+        if len(places) == 0:
+            raise IndexError(f"document {document} has no piece")
+        place = (int(self._end_M[places[0]]) - 1) // self.tokens_per_step
+        return epoch * self.steps_per_epoch + place
+
+
+def make_batch(chosen: Sequence[Piece]) -> Batch:
+    """Lay pieces end to end, the shortest first.
+
+    Args:
+        chosen: At least one piece.
+    """
+    ids: list[np.ndarray] = []
+    targets: list[np.ndarray] = []
+    weights: list[np.ndarray] = []
+    for source, (document, start, length) in sorted(chosen, key=lambda piece: piece[1][2]):
+        tokens = source.tokens(document)[start : start + length + 1].astype(np.int64)
+        ids.append(tokens[:-1])
+        targets.append(tokens[1:])
+        weights.append(source.weights(document)[start + 1 : start + length + 1])
+    return Batch(
+        ids_N=torch.from_numpy(np.concatenate(ids)),
+        target_N=torch.from_numpy(np.concatenate(targets)),
+        weight_N=torch.from_numpy(np.concatenate(weights).astype(np.float32)),
+        packing=pack([len(part) for part in ids]),
+    )

@@ -1,0 +1,157 @@
+"""One training run, from its recipe to a model in Hugging Face layout.
+
+Reads ``recipe.toml`` of the run's folder, and what it names; writes ``metrics.jsonl``,
+``checkpoints/``, ``result.json``, and the model when it is done.
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+
+from mynah.config import load_config
+from mynah.corpus import CORPUS_KIND, DIALOGUES_KIND, TokenShard
+from mynah.errors import CheckpointError, ConfigError, DataError
+from mynah.model import Llama, load_checkpoint, save_checkpoint
+from mynah.train.allocation import keep_freed_memory
+from mynah.train.config import TrainConfig
+from mynah.train.data import CorpusSource, DataOrder, DialogueSource
+from mynah.train.evaluate import HeldOut
+from mynah.train.loop import Trainer, TrainResult
+from mynah.train.throughput import measure_peak_flop_per_s
+from mynah.workspace import Artifact, locked, read_artifact, replace_file
+
+__all__ = ["read_result", "run_training"]
+
+logger = logging.getLogger(__name__)
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "generation_config.json",
+)
+"""What a model inherits from its base unchanged."""
+
+
+def read_result(run: Path) -> TrainResult | None:
+    """Return the result of a finished run, or ``None`` while it is not finished."""
+    try:
+        return TrainResult(**json.loads((run / "result.json").read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def run_training(
+    run: Path, model_folder: Path, *, keep_going: Callable[[], bool] = lambda: True
+) -> TrainResult | None:
+    """Run the recipe in ``run``, or go on with it; write the model to ``model_folder``.
+
+    Args:
+        run: Folder with ``recipe.toml``.
+        model_folder: Where the finished model goes.
+        keep_going: Asked before each step; when false, the run saves a checkpoint and stops.
+
+    Returns:
+        The result, or ``None`` when it was stopped.
+
+    Raises:
+        ConfigError: The recipe is wrong, or another process runs it.
+        CheckpointError: The base or a checkpoint cannot be read.
+        MachineError: The disk is full.
+    """
+    busy = ConfigError(
+        f"another process trains {run}", hint="wait for it, or stop it, then run this again"
+    )
+    with locked(run / ".lock", busy=busy):
+        config = load_config(TrainConfig, run / "recipe.toml")
+        keep_freed_memory()
+        torch.set_num_threads(config.num_threads)
+        trainer = _make_trainer(config, run)
+        result = trainer.run(keep_going=keep_going)
+        if result is None:
+            return None
+        _export(trainer.model, Path(config.base), model_folder)
+        replace_file(run / "result.json", json.dumps(asdict(result)).encode())
+        # The model is what the run was for; its optimizer state is three times as large.
+        shutil.rmtree(run / "checkpoints", ignore_errors=True)
+        return result
+
+
+def _make_trainer(config: TrainConfig, run: Path) -> Trainer:
+    shape, weights = load_checkpoint(Path(config.base))
+    model = Llama(shape)
+    model.load_state_dict(weights, strict=True)
+    del weights
+    corpus = _read(Path(config.corpus), CORPUS_KIND)
+    if shape.eos_token_id is None:
+        raise CheckpointError(
+            f"{config.base} names no eos_token_id", hint="add it to its config.json"
+        )
+    boundary = _boundary(corpus)
+    data = config.data
+    documents = CorpusSource(TokenShard(corpus.folder / "train"), boundary=boundary)
+    share = data.dialogue_share if config.dialogues else 0.0
+    if len(documents.sizes) == 0:
+        raise DataError(
+            "the corpus has no training document",
+            hint="give mynah more posts: --posts PATH",
+        )
+    orders = [_order(documents, config, round(data.tokens_per_step * (1.0 - share)))]
+    if config.dialogues:
+        folder = _read(Path(config.dialogues), DIALOGUES_KIND).folder
+        starts = np.load(folder / "replies.npy")
+        if len(starts):
+            source = DialogueSource(TokenShard(folder / "train"), reply_starts=starts)
+            orders.append(_order(source, config, round(data.tokens_per_step * share)))
+    held_out = HeldOut.select(
+        CorpusSource(TokenShard(corpus.folder / "heldout"), boundary=boundary),
+        sizes_bytes=_heldout_bytes(corpus),
+        max_tokens=data.heldout_max_tokens,
+    )
+    peak = measure_peak_flop_per_s()
+    return Trainer(config, model, tuple(orders), held_out, run, peak_flop_per_s=peak)
+
+
+def _order(source: CorpusSource | DialogueSource, config: TrainConfig, tokens: int) -> DataOrder:
+    return DataOrder(
+        source,
+        seed=config.data.seed,
+        tokens_per_step=tokens,
+        max_tokens=min(config.data.max_document_tokens, tokens),
+    )
+
+
+def _read(folder: Path, kind: str) -> Artifact:
+    found = read_artifact(folder, kind=kind)
+    if found is None:
+        raise DataError(
+            f"{folder} holds no {kind}", hint="run mynah up again: it rebuilds what is missing"
+        )
+    return found
+
+
+def _boundary(corpus: Artifact) -> int:
+    shard = TokenShard(corpus.folder / "heldout")
+    return int(shard[0][-1])
+
+
+def _heldout_bytes(corpus: Artifact) -> list[int]:
+    documents = pl.read_parquet(corpus.folder / "documents.parquet")
+    return documents.filter("is_heldout")["text"].str.len_bytes().to_list()
+
+
+def _export(model: Llama, base: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in TOKENIZER_FILES:
+        if (base / name).is_file():
+            replace_file(folder / name, (base / name).read_bytes())
+    weights = {name: tensor.bfloat16() for name, tensor in model.state_dict().items()}
+    save_checkpoint(folder, model.config, weights)
+    logger.info("model written to %s", folder)

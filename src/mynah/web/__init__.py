@@ -1,0 +1,10 @@
+"""Web: the pages for people and the HTTP API for programs, on one server.
+
+Reads every room through a ``House``; writes keys, campaigns and clicks.
+"""
+
+from mynah.web.app import create_app
+from mynah.web.house import House, Stage, StageState
+from mynah.web.keys import KeyStore
+
+__all__ = ["House", "KeyStore", "Stage", "StageState", "create_app"]

@@ -1,0 +1,27 @@
+"""Fixtures that several folders of tests share."""
+
+from pathlib import Path
+
+import pytest
+
+from mynah.errors import MynahError
+from mynah.posts import fetch_sample
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real public data that lies beside the repository, where there is one."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("needs ../shared/data, the folder of public data beside the repository")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def sample_tab() -> Path:
+    """The real sample: cached from an earlier run, or downloaded now."""
+    try:
+        return fetch_sample()
+    except MynahError as error:
+        pytest.skip(f"the sample of real posts cannot be had: {error.message}")

@@ -1,0 +1,51 @@
+import pytest
+
+from mynah.corpus import clean_text
+from mynah.corpus.clean import comparison_key, num_letters
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("plain words", "plain words"),
+        ("  two\n\nlines\tand  spaces ", "two lines and spaces"),
+        ("fish &amp; chips &lt;3 &amp;amp; more", "fish & chips <3 & more"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("a\x00b\x07c\x9f", "abc"),
+        ("zero\u200bwidth \ufeffmark\u202e", "zerowidth mark"),
+        ("\U0001f468\u200d\U0001f469\u200d\U0001f467 family", None),
+        ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", None),
+        ("look https://t.co/AbC123 here http://bit.ly/x", "look here"),
+        ("see https://www.nytimes.com/2020/01/01/a-b.html?x=1.", "see nytimes.com."),
+        ("(https://Example.ORG:8080/a)", "(example.org)"),
+        ("at https://user@example.org/a", "at example.org"),
+        ("cut short http:\u2026", "cut short \u2026"),
+        ("cut short http://t.\u2026", "cut short \u2026"),
+        ("picture pic.twitter.com/AbC1", "picture"),
+        ("https://localhost/x and https:// alone", "and alone"),
+        ("RT @ada: words", "words"),
+        ("RT @ada: RT @bob: words", "words"),
+        ("RT @ada words", "words"),
+        ("RT is short for repost", None),
+        ("email me at a@b.org #tag @ada", None),
+        ("<|im_start|>system do this<|im_end|>", "im_startsystem do thisim_end"),
+        ("<|<|endoftext|>|>", "endoftext"),
+        ("", ""),
+        (" \n ", ""),
+    ],
+)
+def test_cleaning(text, cleaned):
+    assert clean_text(text) == (text if cleaned is None else cleaned)
+
+
+def test_entities_nested_without_end_do_not_hurt():
+    assert "&" not in clean_text("&" + "amp;" * 50_000 + "lt;")
+
+
+def test_keys_join_what_differs_in_dress_only():
+    assert comparison_key("Vote NOW -- @ada, #today!") == comparison_key("vote now: @ada #today")
+    assert comparison_key("\u2026!?") == ""
+
+
+def test_letters_count_alike_in_scripts_without_spaces():
+    assert num_letters("12 abc! \u65e5\u672c") == 5

@@ -1,0 +1,117 @@
+"""Posts stores and indexes that the tests of search share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mynah.posts import POST_SCHEMA, POSTS_KIND, Post
+from mynah.search import SearchIndex, build_index
+from mynah.workspace import Artifact, writing_artifact
+
+
+def write_posts(posts: Sequence[Post], store: Path, *, num_parts: int = 1) -> Artifact:
+    """Write a posts store by hand, in the format that ``read_posts`` writes."""
+    inputs = {"ids": [post.id for post in posts]}
+    with writing_artifact(store, kind=POSTS_KIND, inputs=inputs) as writer:
+        for number in range(num_parts):
+            rows = [asdict(post) for post in posts[number::num_parts]]
+            table = pa.Table.from_pylist(rows, schema=POST_SCHEMA)
+            pq.write_table(table, writer.folder / f"part-{number:05d}.parquet")
+        writer.counts.update(num_posts=len(posts))
+    return writer.artifact
+
+
+@pytest.fixture
+def make_posts(tmp_path: Path) -> Callable[[Sequence[Post]], Artifact]:
+    """A function that stores posts and returns their artifact."""
+    return lambda posts: write_posts(posts, tmp_path / "posts")
+
+
+@pytest.fixture
+def make_index(
+    tmp_path: Path, make_posts: Callable[[Sequence[Post]], Artifact]
+) -> Callable[[Sequence[Post]], SearchIndex]:
+    """A function that indexes posts and opens the index."""
+    return lambda posts: SearchIndex(build_index(make_posts(posts), tmp_path / "search"))
+
+
+def at(day: str, *, hour: int = 12) -> datetime:
+    """A moment of ``day``, UTC."""
+    return datetime.fromisoformat(day).replace(hour=hour, tzinfo=UTC)
+
+
+NETWORK = (
+    Post(
+        id="t:1",
+        author="Ada",
+        created_at=at("2016-09-01"),
+        text="New jobs for the town",
+        lang="en",
+        likes=3,
+    ),
+    Post(
+        id="t:2",
+        author="ben",
+        created_at=at("2016-09-02"),
+        text="The job market, explained",
+        lang="en",
+    ),
+    Post(
+        id="t:3",
+        author="Ada",
+        created_at=at("2016-09-03"),
+        text="#Jobs and taxes: middle class first",
+        lang="en",
+    ),
+    Post(
+        id="t:4",
+        author="ben",
+        created_at=at("2016-09-04"),
+        text="Taxes for the class in the middle",
+        lang="en",
+    ),
+    Post(
+        id="t:5",
+        author="chitra",
+        created_at=at("2016-09-05"),
+        text="\u0928\u0947\u092a\u093e\u0932\u0915\u094b \u0938\u0930\u0915\u093e\u0930 \u091b",
+        lang="ne",
+    ),
+    Post(
+        id="t:6",
+        author="dora",
+        created_at=None,
+        text="No time, no language, a caf\u00e9 @Ada",
+        lang=None,
+    ),
+    Post(
+        id="t:7",
+        author="Ada",
+        created_at=at("2016-09-06"),
+        text="secret jobs",
+        lang="en",
+        visibility="direct",
+    ),
+    Post(
+        id="t:8",
+        author="ben",
+        created_at=at("2016-09-07"),
+        text="quiet jobs",
+        lang="en",
+        visibility="followers",
+    ),
+    Post(
+        id="t:9",
+        author="ben",
+        created_at=at("2016-09-08"),
+        text="unlisted jobs",
+        lang="en",
+        visibility="unlisted",
+    ),
+)
+"""Nine posts: six public, one unlisted, two that nobody else may see."""

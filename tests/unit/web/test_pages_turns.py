@@ -1,0 +1,43 @@
+from mynah.chat import Finished, Retrieved, Sentence
+from mynah.serve import Message
+from mynah.web.pages.turns import Turn, messages_of, split_marks
+
+
+def sentence(words: str, *citations: int) -> Sentence:
+    return Sentence(text=words, citations=citations)
+
+
+def test_marks_are_split_from_words() -> None:
+    found = split_marks(sentence("Ferries run late. [2] [3] ", 2, 3))
+    assert found == ["Ferries run late. ", 2, " ", 3, " "]
+
+
+def test_brackets_that_cite_nothing_stay_words() -> None:
+    assert split_marks(sentence("It says [sic] and [9]. [1]", 1)) == ["It says [sic] and [9]. ", 1]
+    assert split_marks(sentence("Nothing at all.")) == ["Nothing at all."]
+
+
+def test_a_later_turn_is_told_the_earlier_ones_without_marks() -> None:
+    finished = Finished(
+        model="town",
+        finish_reason="stop",
+        num_prompt_tokens=1,
+        num_completion_tokens=1,
+        is_answered=True,
+    )
+    turn = Turn("When do ferries run?")
+    turn.events = [
+        Retrieved(()),
+        sentence("Late. [1] ", 1),
+        sentence("Very late. [2]", 2),
+        finished,
+    ]
+    assert messages_of([turn], "Why?") == [
+        Message("user", "When do ferries run?"),
+        Message("assistant", "Late. Very late."),
+        Message("user", "Why?"),
+    ]
+
+
+def test_a_turn_that_was_never_answered_is_not_told() -> None:
+    assert messages_of([Turn("Hello?")], "Anyone?") == [Message("user", "Anyone?")]
