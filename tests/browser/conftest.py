@@ -101,7 +101,9 @@ def public_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     yield from serve(tmp_path_factory.mktemp("public"), "--public")
 
 
-@pytest.fixture(scope="session")
+# Playwright keeps an event loop running in this thread: it ends with the module, so that tests
+# of other folders, in the same process, may have loops of their own.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     if shutil.which(CHROMIUM) is None:
         pytest.skip(f"no browser at {CHROMIUM}: apt-get install chromium")

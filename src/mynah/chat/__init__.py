@@ -3,6 +3,22 @@
 Reads the search index and an engine; writes nothing.
 """
 
+from mynah.chat.assistant import GREETING, Assistant
 from mynah.chat.events import AnswerEvent, CitedPost, Finished, Retrieved, Sentence
+from mynah.chat.grounding import Grounding
+from mynah.chat.retrieval import Retrieval, retrieve
+from mynah.chat.sentences import SentenceSplitter
 
-__all__ = ["AnswerEvent", "CitedPost", "Finished", "Retrieved", "Sentence"]
+__all__ = [
+    "GREETING",
+    "AnswerEvent",
+    "Assistant",
+    "CitedPost",
+    "Finished",
+    "Grounding",
+    "Retrieval",
+    "Retrieved",
+    "Sentence",
+    "SentenceSplitter",
+    "retrieve",
+]

@@ -113,7 +113,7 @@ def _grounded(
             if item.startswith(NO_ANSWER) and not num_supported:
                 is_declined = True
                 break
-            sentence = grounding.check(item)
+            sentence = grounding.check(item) or grounding.quote_meant(item)
             if sentence is None:
                 num_dropped += 1
             else:
@@ -151,9 +151,7 @@ def _prompt(
         shown.pop()
 
 
-def _spoken(
-    engine: Engine, prompt: Sequence[Message], sampling: Sampling
-) -> Iterator[str | Delta]:
+def _spoken(engine: Engine, prompt: Sequence[Message], sampling: Sampling) -> Iterator[str | Delta]:
     """Yield each sentence as it is finished, then the last delta with the counts."""
     splitter = SentenceSplitter()
     stream = engine.generate(prompt, sampling=sampling)

@@ -21,13 +21,15 @@ NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 NAME = re.compile(r"[@#]\w+|(?<!^)\b[A-Z][\w']+")
 NEGATION = re.compile(r"\b(?:not|no|never|nobody|none|nor|cannot|without)\b|n't\b", re.IGNORECASE)
 ATTRIBUTION = re.compile(
-    r"^\W*(@?\w+(?: \w+)?) (?:writes|wrote|says|said|thinks|claims|tweeted|posted|asks|calls)\b"
+    r"^\W*(@?\w+(?: \w+)?) (?:writes|wrote|says|said|thinks|claims|tweeted|posted|asks|calls)"
+    r"\b(?: that\b)?:?"
 )
+PREAMBLE = re.compile(r"^(?:The|My) answer(?: to (?:the|this|your) question)? is[:,]?\s*", re.I)
 
 MIN_SHARED = 0.7
 """Share of a sentence's content words, by how telling they are, that one post must have."""
-MIN_QUOTED_CHARACTERS = 8
-"""Shorter quotations prove nothing."""
+MIN_MEANT = 0.5
+"""Share from which a sentence that no post supports still says which post it meant."""
 
 
 def shown_post(cited: CitedPost) -> ShownPost:
@@ -84,7 +86,7 @@ class Grounding:
 
         A sentence that was said before is not supported again.
         """
-        claim = MARK.sub("", sentence).strip()
+        claim = PREAMBLE.sub("", MARK.sub("", sentence).strip())
         plain = _plain(claim)
         if not plain or plain in self._said:
             return None
@@ -103,39 +105,65 @@ class Grounding:
         scored.sort(key=lambda pair: (-pair[0], pair[1].cited.number))
         return [evidence.cited.number for _, evidence in scored]
 
+    def quote_meant(self, sentence: str) -> Sentence | None:
+        """Return a quotation of the post that an unsupported sentence comes closest to.
+
+        A model that gets a word of a quotation wrong has still chosen the post.
+        """
+        claim = MARK.sub("", sentence)
+        closest = max(
+            (e for e in self._evidence if self._is_unused(e)),
+            key=lambda evidence: self._shared(claim, evidence.terms),
+            default=None,
+        )
+        if closest is None or self._shared(claim, closest.terms) < MIN_MEANT:
+            return None
+        return self._quote(closest)
+
     def quote_next(self) -> Sentence | None:
         """Return a quotation of the best post that the answer has not used yet."""
-        for evidence in self._evidence:
-            number = evidence.cited.number
-            if number not in self._quoted and evidence.words:
-                self._quoted.add(number)
-                text = quotation(number, evidence.cited.post.author, evidence.words)
-                return Sentence(text=text, citations=(number,), is_quotation=True)
-        return None
+        unused = next((e for e in self._evidence if self._is_unused(e)), None)
+        return None if unused is None else self._quote(unused)
+
+    def _is_unused(self, evidence: _Evidence) -> bool:
+        return bool(evidence.words) and evidence.cited.number not in self._quoted
+
+    def _quote(self, evidence: _Evidence) -> Sentence:
+        number = evidence.cited.number
+        self._quoted.add(number)
+        text = quotation(number, evidence.cited.post.author, evidence.words)
+        return Sentence(text=text, citations=(number,), is_quotation=True)
 
     def _score(self, claim: str, evidence: _Evidence) -> float:
+        """How well a post supports a claim; 0 where it does not."""
         if not _is_attributed_rightly(claim, evidence.cited.post.author):
             return 0.0
         quoted = [_plain(part) for part in QUOTED.findall(claim)]
-        if quoted and any(len(part) >= MIN_QUOTED_CHARACTERS for part in quoted):
-            return 2.0 if all(f" {part} " in f" {evidence.plain} " for part in quoted) else 0.0
+        if not all(f" {part} " in f" {evidence.plain} " for part in quoted):
+            return 0.0
+        own = QUOTED.sub(" ", ATTRIBUTION.sub("", claim))
+        is_only_quoted = not set(self._analyse(own)) - self._stop_terms
+        if any(" " in part for part in quoted) and is_only_quoted:
+            return 2.0
+        # What is said around a quotation, or without one, has to stand on its own.
         shown = f"{evidence.words} {evidence.cited.post.author}"
         if not set(NUMBER.findall(claim)) <= set(NUMBER.findall(shown)):
             return 0.0
-        if bool(NEGATION.search(claim)) != bool(NEGATION.search(evidence.words)):
+        if bool(NEGATION.search(own)) != bool(NEGATION.search(evidence.words)):
             return 0.0
         folded = shown.casefold()
-        if any(name.strip("@#").casefold() not in folded for name in NAME.findall(claim)):
+        if any(name.strip("@#").casefold() not in folded for name in NAME.findall(own)):
             return 0.0
-        return self._shared(claim, evidence)
+        shared = self._shared(own, evidence.terms)
+        return shared if shared >= MIN_SHARED else 0.0
 
-    def _shared(self, claim: str, evidence: _Evidence) -> float:
+    def _shared(self, claim: str, evidence: frozenset[str]) -> float:
+        """Share of a claim's content words, by how telling they are, that are in a post."""
         terms = set(self._analyse(claim)) - self._stop_terms
         total = sum(self._weight(term) for term in terms)
         if len(terms) < 2 or total <= 0.0:
             return 0.0
-        shared = sum(self._weight(term) for term in terms & evidence.terms) / total
-        return shared if shared >= MIN_SHARED else 0.0
+        return sum(self._weight(term) for term in terms & evidence) / total
 
 
 def _is_attributed_rightly(claim: str, author: str) -> bool:

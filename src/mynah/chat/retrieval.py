@@ -20,7 +20,7 @@ STOP_WORDS = (
     "there these they thing things think thinks this those thought through to too tweet under up "
     "us use very was we were what when where which while who whom whose why will with word words "
     "would write writes wrote you your opinion opinions happen happened matter matters discuss "
-    "discussed latest recent recently today give us best"
+    "discussed latest recent recently today give us best hello hi hey thanks thank ok okay yes good morning evening welcome"
 )
 FOLLOW_UP = re.compile(
     r"\b(?:he|she|they|it|that|this|him|her|them|those|these|his|their)\b|^(?:and|what about|why)\b",
@@ -68,7 +68,9 @@ def retrieve(index: SearchIndex, messages: Sequence[Message]) -> Retrieval:
     terms = [term for term in query.text_terms if term not in stop]
     if len(questions) > 1 and (not terms or (len(terms) < 2 and FOLLOW_UP.search(question))):
         earlier = parse_query(questions[-2], match="any")
-        query = replace(query, text=f"{questions[-2]} {query.text}", author=query.author or earlier.author)
+        query = replace(
+            query, text=f"{questions[-2]} {query.text}", author=query.author or earlier.author
+        )
         terms = [term for term in query.text_terms if term not in stop]
     author = query.author or _author_asked_about(index, query.text)
     if author is not None:

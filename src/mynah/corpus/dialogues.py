@@ -161,7 +161,8 @@ class _Maker:
         else:
             question = self._one_of(ANY_AUTHOR).format(topic=topic)
             right, wrong = holders, []
-        right = right[: 1 + int(self.random.integers(config.max_quoted))]
+        # The larger of two draws: an answer of several posts is worth more than one of one.
+        right = right[: 1 + int(self.random.integers(config.max_quoted, size=2).max())]
         room = max(0, config.max_shown - len(right) - len(wrong))
         num_others = int(self.random.integers(1, room + 1)) if room else 0
         others = self._others(topic, num_others, also_not=set(holders)) if num_others else []

@@ -1,1 +1,9 @@
-"""Placeholder."""
+"""Job: the main job, from an export to a served model, one stage after another.
+
+Reads exports and a base model; writes the whole workspace through the rooms below.
+"""
+
+from mynah.job.options import Options, Recipe, read_options, save_options
+from mynah.job.up import MainJob, run_up
+
+__all__ = ["MainJob", "Options", "Recipe", "read_options", "run_up", "save_options"]

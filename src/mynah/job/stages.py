@@ -96,6 +96,4 @@ class Reporter:
         )
         with Progress(*columns, console=self.console, transient=True) as bars:
             task = bars.add_task(stage.title, total=None, note="")
-            yield lambda now: bars.update(
-                task, completed=now.done, total=now.total, note=now.note
-            )
+            yield lambda now: bars.update(task, completed=now.done, total=now.total, note=now.note)

@@ -31,13 +31,13 @@ def main(arguments: list[str]) -> int:
 
     # Imported here: torch takes seconds, and a signal before this line must not be lost.
     from mynah.serve import quantise
-    from mynah.train import run_training
+    from mynah.train import read_result, run_training
 
     def keep_going() -> bool:
         return not asked_to_stop and os.getppid() == parent
 
     try:
-        result = run_training(run, model_folder, keep_going=keep_going)
+        result = read_result(run) or run_training(run, model_folder, keep_going=keep_going)
         if result is not None:
             quantise(model_folder, model_folder / "model.q8_0.gguf")
     except MynahError as error:

@@ -14,9 +14,11 @@ from mynah.model.checkpoint import (
 )
 from mynah.model.config import LlamaConfig
 from mynah.model.gguf_reading import read_gguf
+from mynah.model.gguf_tokenizer import CHATML_TEMPLATE
 from mynah.model.llama import Llama, Packing, pack
 
 __all__ = [
+    "CHATML_TEMPLATE",
     "Llama",
     "LlamaConfig",
     "Packing",

@@ -48,7 +48,7 @@ def resolve_base(base: str, *, cache: Path | None = None, progress: Progress = N
     if base == DEFAULT_BASE:
         return fetch_base(cache=cache, progress=progress)
     path = Path(base).expanduser()
-    if path.is_dir():
+    if base and path.is_dir():
         read_config(path)
         return path
     if path.is_file() and _is_gguf(path):

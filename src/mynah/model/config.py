@@ -16,6 +16,8 @@ Json = Any
 """A value that JSON can hold."""
 
 ARCHITECTURE = "LlamaForCausalLM"
+MAX_LAYERS = 10_000
+"""More than any model has: a damaged file must not send us off making a billion names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ class LlamaConfig:
             vocab_size=fields.count("vocab_size"),
             hidden_size=hidden_size,
             intermediate_size=fields.count("intermediate_size"),
-            num_hidden_layers=fields.count("num_hidden_layers"),
+            num_hidden_layers=fields.count("num_hidden_layers", most=MAX_LAYERS),
             num_attention_heads=num_heads,
             num_key_value_heads=num_kv_heads,
             head_dim=head_dim,
@@ -166,12 +168,12 @@ class _Fields:
             hint="the checkpoint is damaged: fetch or export it again",
         )
 
-    def count(self, name: str, *, default: int | None = None) -> int:
+    def count(self, name: str, *, default: int | None = None, most: int = 2**40) -> int:
         """A whole number above 0."""
         value = self.raw.get(name)
         value = default if value is None else value
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            self.fail(f"{name} must be a whole number above 0, found {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            self.fail(f"{name} must be a whole number from 1 to {most:,}, found {value!r}")
         return value
 
     def positive(self, name: str, *, default: float) -> float:

@@ -58,6 +58,10 @@ def open_gguf(path: Path) -> GgufFile:
             f"{config.vocab_size} rows",
             hint=DAMAGED,
         )
+    for name, number in header.metadata.items():
+        is_id = name.startswith("tokenizer.ggml.") and name.endswith("_token_id")
+        if is_id and not (isinstance(number, int) and 0 <= number < config.vocab_size):
+            raise CheckpointError(f"{path}: {name} is {number!r}, no token's id", hint=DAMAGED)
     return GgufFile(header=header, config=config, tokenizer=tokenizer)
 
 

@@ -6,7 +6,7 @@ table here pairs those that agree on every text. Reads and writes plain values, 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from gguf import TokenType
 
@@ -16,6 +16,7 @@ __all__ = ["CHATML_TEMPLATE", "TokenizerFacts", "pre_tokenizer_name"]
 
 Json = Any
 """A value that JSON can hold."""
+T = TypeVar("T")
 
 CHATML_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' "
@@ -78,20 +79,24 @@ class TokenizerFacts:
                 f"{' or '.join(map(repr, PRE_TOKENIZERS))}, found model {model!r}, pre {pre!r}",
                 hint="choose a base with such a tokenizer, such as SmolLM2, or --base scratch",
             )
-        tokens = tuple(map(str, metadata.get("tokenizer.ggml.tokens") or ()))
-        kinds = tuple(metadata.get("tokenizer.ggml.token_type") or [TokenType.NORMAL] * len(tokens))
-        merges = metadata.get("tokenizer.ggml.merges")
-        if not tokens or merges is None or len(kinds) != len(tokens):
-            raise CheckpointError(
-                f"{source}: has {len(tokens)} tokens, {len(kinds)} token types and "
-                f"{'no' if merges is None else len(merges)} merges",
-                hint="the file is damaged: fetch it again",
-            )
+        tokens = _list_of(metadata, "tokens", str, source=source)
+        merges = _list_of(metadata, "merges", str, source=source)
+        kinds = [int(TokenType.NORMAL)] * len(tokens)
+        if "tokenizer.ggml.token_type" in metadata:
+            kinds = _list_of(metadata, "token_type", int, source=source)
+        _check_unique(tokens, source)
+        if not tokens or len(kinds) != len(tokens):
+            raise _damaged(f"{source}: has {len(tokens)} tokens and {len(kinds)} token types")
+        known = {t for t, kind in zip(tokens, kinds, strict=True) if kind != TokenType.UNUSED}
+        for merge in merges:
+            left, _, right = merge.partition(" ")
+            if not {left, right, left + right} <= known:
+                raise _damaged(f"{source}: the merge {merge!r} makes no token")
         return cls(
             pre=cast("str", pre),
-            tokens=tokens,
-            kinds=kinds,
-            merges=tuple(map(str, merges)),
+            tokens=tuple(tokens),
+            kinds=tuple(kinds),
+            merges=tuple(merges),
             does_add_bos=bool(metadata.get("tokenizer.ggml.add_bos_token", False)),
         )
 
@@ -125,9 +130,11 @@ class TokenizerFacts:
                 hint="use the tokenizer that the model was trained with",
             )
         merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
+        tokens = tuple(spelling.get(i, f"[PAD{i}]") for i in range(vocab_size))
+        _check_unique(tokens, source)
         return cls(
             pre=pre,
-            tokens=tuple(spelling.get(i, f"[PAD{i}]") for i in range(vocab_size)),
+            tokens=tokens,
             kinds=tuple(int(kind.get(i, TokenType.UNUSED)) for i in range(vocab_size)),
             merges=tuple(merges),
             does_add_bos=_adds_bos(tokenizer),
@@ -207,6 +214,27 @@ def pre_tokenizer_name(tokenizer: Mapping[str, Json], *, source: str) -> str:
         f"normalizer {tokenizer.get('normalizer')!r}",
         hint="choose a base with such a tokenizer, such as SmolLM2, or --base scratch",
     )
+
+
+def _list_of(metadata: Mapping[str, Json], name: str, kind: type[T], *, source: str) -> list[T]:
+    values = metadata.get(f"tokenizer.ggml.{name}")
+    if isinstance(values, list):
+        listed = cast("list[Json]", values)
+        if all(isinstance(value, kind) for value in listed):
+            return listed
+    raise _damaged(f"{source}: tokenizer.ggml.{name} is no list of {kind.__name__}")
+
+
+def _check_unique(tokens: Sequence[str], source: str) -> None:
+    """Refuse a spelling with two ids: llama.cpp would end the whole process over it."""
+    if len(set(tokens)) < len(tokens):
+        seen: set[str] = set()
+        twice = next(token for token in tokens if token in seen or seen.add(token))
+        raise _damaged(f"{source}: the token {twice!r} has two ids")
+
+
+def _damaged(problem: str) -> CheckpointError:
+    return CheckpointError(problem, hint="the file is damaged: fetch it again")
 
 
 def _simplified(value: Json) -> Json:

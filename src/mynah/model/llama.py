@@ -53,6 +53,9 @@ MAX_STRETCH = 1.25
 MIN_GROUPED_TOKENS = 32
 """Documents up to this length always share a group: one product more costs more than padding."""
 
+WIDTH_MULTIPLE = 16
+"""Groups are padded to multiples of this: fewer shapes for which kernels are made and kept."""
+
 
 def pack(lengths: list[int]) -> Packing:
     """Lay documents of ``lengths`` tokens end to end.
@@ -82,7 +85,8 @@ def _belongs(length: int, members: list[int]) -> bool:
 def _group(lengths: list[int], *, start: int) -> Group:
     length_D = torch.tensor(lengths)
     start_D = length_D.cumsum(0) - length_D
-    place_L = torch.arange(int(length_D.max()))
+    width = -(-max(lengths) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
+    place_L = torch.arange(width)
     padded_DL = start_D[:, None] + torch.minimum(place_L[None], length_D[:, None] - 1)
     real_DL = place_L[None] < length_D[:, None]
     stretch = slice(start, start + sum(lengths))

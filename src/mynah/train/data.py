@@ -18,7 +18,15 @@ from mynah.corpus import TokenShard
 from mynah.errors import ConfigError
 from mynah.model import Packing, pack
 
-__all__ = ["Batch", "CorpusSource", "DataOrder", "DialogueSource", "DocumentSource", "Piece", "make_batch"]
+__all__ = [
+    "Batch",
+    "CorpusSource",
+    "DataOrder",
+    "DialogueSource",
+    "DocumentSource",
+    "Piece",
+    "make_batch",
+]
 
 
 class DocumentSource(Protocol):
@@ -90,23 +98,27 @@ class DialogueSource:
         return np.arange(len(self.shard[number])) >= self.reply_starts[number]
 
 
+ROW_MULTIPLE = 64
+"""oneDNN makes and keeps a kernel for every shape it meets: rows of any length cost 37 MB a step
+and time to make them; of few lengths, neither."""
+
 Piece = tuple[DocumentSource, tuple[int, int, int]]
 """A source, and (document, start, predictions) of a piece of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Tokens to read, tokens to predict, and how documents lie in them."""
+    """Tokens to read, tokens to predict, and how documents lie in them.
+
+    The row is filled up to a multiple of ``ROW_MULTIPLE`` with a document that counts nothing.
+    """
 
     ids_N: Tensor
     target_N: Tensor
     weight_N: Tensor
     packing: Packing
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens read."""
-        return self.ids_N.shape[0]
+    num_tokens: int
+    """Tokens read, those that fill the row not counted."""
 
 
 class DataOrder:
@@ -192,9 +204,18 @@ def make_batch(chosen: Sequence[Piece]) -> Batch:
         ids.append(tokens[:-1])
         targets.append(tokens[1:])
         weights.append(source.weights(document)[start + 1 : start + length + 1])
+    lengths = [len(part) for part in ids]
+    num_tokens = sum(lengths)
+    if filling := -num_tokens % ROW_MULTIPLE:
+        nothing = np.zeros(filling, dtype=np.int64)
+        ids.insert(0, nothing)
+        targets.insert(0, nothing)
+        weights.insert(0, nothing)
+        lengths.insert(0, filling)
     return Batch(
         ids_N=torch.from_numpy(np.concatenate(ids)),
         target_N=torch.from_numpy(np.concatenate(targets)),
         weight_N=torch.from_numpy(np.concatenate(weights).astype(np.float32)),
-        packing=pack([len(part) for part in ids]),
+        packing=pack(lengths),
+        num_tokens=num_tokens,
     )

@@ -28,9 +28,7 @@ def batch_loss(model: Llama, batch: Batch) -> Tensor:
     """Sum of the weighted loss over a batch, in nats."""
     with autocast(model):
         hidden_NC = model.hidden(batch.ids_N, batch.packing)
-    return linear_cross_entropy(
-        hidden_NC.bfloat16(), model.head_VC, batch.target_N, batch.weight_N
-    )
+    return linear_cross_entropy(hidden_NC.bfloat16(), model.head_VC, batch.target_N, batch.weight_N)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +39,7 @@ class HeldOut:
     num_bytes: int
 
     @classmethod
-    def select(
-        cls, source: CorpusSource, *, sizes_bytes: list[int], max_tokens: int
-    ) -> "HeldOut":
+    def select(cls, source: CorpusSource, *, sizes_bytes: list[int], max_tokens: int) -> "HeldOut":
         """Take whole documents in order until ``max_tokens`` are reached, at least one.
 
         Args:

@@ -96,9 +96,7 @@ class Trainer:
     def share(self) -> float:
         """Share of the run that is behind."""
         counters = self.counters
-        return run_share(
-            self.config.schedule, step=counters.step, elapsed_s=counters.elapsed_s
-        )
+        return run_share(self.config.schedule, step=counters.step, elapsed_s=counters.elapsed_s)
 
     def resume(self) -> bool:
         """Go on from the latest checkpoint, if there is one."""

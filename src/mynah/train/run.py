@@ -17,8 +17,8 @@ import torch
 
 from mynah.config import load_config
 from mynah.corpus import CORPUS_KIND, DIALOGUES_KIND, TokenShard
-from mynah.errors import CheckpointError, ConfigError, DataError
-from mynah.model import Llama, load_checkpoint, save_checkpoint
+from mynah.errors import ConfigError, DataError
+from mynah.model import CHATML_TEMPLATE, Llama, load_checkpoint, save_checkpoint
 from mynah.train.allocation import keep_freed_memory
 from mynah.train.config import TrainConfig
 from mynah.train.data import CorpusSource, DataOrder, DialogueSource
@@ -31,12 +31,7 @@ __all__ = ["read_result", "run_training"]
 
 logger = logging.getLogger(__name__)
 
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "generation_config.json",
-)
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
 """What a model inherits from its base unchanged."""
 
 
@@ -90,10 +85,6 @@ def _make_trainer(config: TrainConfig, run: Path) -> Trainer:
     model.load_state_dict(weights, strict=True)
     del weights
     corpus = _read(Path(config.corpus), CORPUS_KIND)
-    if shape.eos_token_id is None:
-        raise CheckpointError(
-            f"{config.base} names no eos_token_id", hint="add it to its config.json"
-        )
     boundary = _boundary(corpus)
     data = config.data
     documents = CorpusSource(TokenShard(corpus.folder / "train"), boundary=boundary)
@@ -152,6 +143,8 @@ def _export(model: Llama, base: Path, folder: Path) -> None:
     for name in TOKENIZER_FILES:
         if (base / name).is_file():
             replace_file(folder / name, (base / name).read_bytes())
+    # What it learned was ChatML and no more: not the base's own first words about itself.
+    replace_file(folder / "chat_template.jinja", CHATML_TEMPLATE.encode())
     weights = {name: tensor.bfloat16() for name, tensor in model.state_dict().items()}
     save_checkpoint(folder, model.config, weights)
     logger.info("model written to %s", folder)

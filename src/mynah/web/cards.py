@@ -83,7 +83,7 @@ def post_card(
 
 def show_post(post: Post, *, title: str) -> None:
     """Open a post in a sheet over the page; Escape or the cross closes it."""
-    with ui.dialog() as dialog, box("div", "sheet", role="dialog", aria_label=title):
+    with ui.dialog() as dialog, box("div", "sheet"):
         with box("div", "sheet-head"):
             text("h2", title)
             with box("button", "tool", type="button", aria_label="Close", title="Close").on(
@@ -91,6 +91,7 @@ def show_post(post: Post, *, title: str) -> None:
             ):
                 icon("close")
         post_card(post, is_absolute=True)
+    dialog.props["aria-label"] = title
     dialog.on("hide", dialog.delete)
     dialog.open()
 

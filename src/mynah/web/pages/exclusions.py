@@ -23,7 +23,7 @@ _NUM_EXAMPLES = 5
 
 def show_exclusions(house: House, step: FunnelStep) -> None:
     """Open a sheet with the first few that a step left out."""
-    with ui.dialog() as dialog, box("div", "sheet", role="dialog", aria_label=step.name):
+    with ui.dialog() as dialog, box("div", "sheet"):
         with box("div", "sheet-head"):
             text("h2", step.name)
             with box("button", "tool", type="button", aria_label="Close", title="Close").on(
@@ -37,6 +37,7 @@ def show_exclusions(house: House, step: FunnelStep) -> None:
         else:
             for post in _excluded_posts(house, step.reason):
                 post_card(post)
+    dialog.props["aria-label"] = step.name
     dialog.on("hide", dialog.delete)
     dialog.open()
 

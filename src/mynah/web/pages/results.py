@@ -61,7 +61,9 @@ class Results:
 
     def _word_more(self) -> None:
         left = self.num_matches - self.num_shown
-        self.more.text = f"Show {min(PAGE_SIZE, left)} more of {short_number(left)}"
+        last = f"Show the last {left}" if left > 1 else "Show the last one"
+        next_page = f"Show {PAGE_SIZE} more of {short_number(left)}"
+        self.more.text = next_page if left > PAGE_SIZE else last
         self.more.set_visibility(left > 0 and self.num_shown <= MAX_OFFSET)
 
 

@@ -26,6 +26,15 @@ _FORMATS = {
 }
 
 
+_ARM_JS = """() => {
+  const { chart, $el } = getElement(ID);
+  if ("armed" in $el.dataset) return;
+  $el.dataset.armed = "";
+  const brushOption = { brushType: "lineX", brushMode: "single" };
+  chart.dispatchAction({ type: "takeGlobalCursor", key: "brush", brushOption });
+}"""
+
+
 def address_of(query: Query | str) -> str:
     """Where a search is; an empty one is the page itself."""
     typed = str(query)
@@ -86,7 +95,8 @@ def show_timeline(histogram: Histogram, query: Query) -> None:
         chart.props["role"] = "img"
         chart.props["aria-label"] = "Posts over time"
         chart.on("chart:brushEnd", brushed, args=["areas"])
-        ui.timer(0.3, lambda: _arm(chart), once=True)
+        # Once drawn, a drag may start anywhere on the chart, without choosing a tool first.
+        chart.on("chart:finished", js_handler=_ARM_JS.replace("ID", str(chart.id)))
         undated = (
             f"; {plural(histogram.num_undated, 'post')} without a date"
             if histogram.num_undated
@@ -95,9 +105,3 @@ def show_timeline(histogram: Histogram, query: Query) -> None:
         first, last = span_of(histogram, 0, len(histogram.bars) - 1)
         text("figcaption", f"Posts by {histogram.unit}, {first:%b %Y} to {last:%b %Y}{undated}. "
              "Drag over bars to search in that time.", "note")  # fmt: skip
-
-
-def _arm(chart: ui.echart) -> None:
-    """Let a drag start anywhere on the chart, without choosing a tool first."""
-    brush = {"key": "brush", "brushOption": {"brushType": "lineX", "brushMode": "single"}}
-    chart.run_chart_method("dispatchAction", {"type": "takeGlobalCursor", **brush})

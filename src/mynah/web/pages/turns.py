@@ -110,7 +110,7 @@ class TurnView:
             if self.turn.error is not None:
                 error_note(self.turn.error)
             if self.turn.is_stopped:
-                text("p", "You stopped this answer.", "note")
+                text("p", "This answer was stopped.", "note")
         if self.turn.ad is not None:
             with self.ad_place:
                 ad_card(self.turn.ad)

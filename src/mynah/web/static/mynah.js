@@ -62,10 +62,12 @@
   });
 
   addEventListener("click", (event) => {
-    const el = event.target.closest?.("[data-theme-toggle], [data-keys], [data-href], [data-copy]");
+    const el = event.target.closest?.("[data-theme-toggle], [data-keys], [data-copy]");
     if (el?.matches("[data-theme-toggle]")) return toggleTheme();
     if (el?.matches("[data-keys]")) return showKeys(keyList()?.hidden);
-    if (el?.matches("[data-copy]")) return navigator.clipboard?.writeText(el.dataset.copy);
+    if (el?.matches("[data-copy]")) {
+      return navigator.clipboard?.writeText(el.dataset.copy).then(() => { el.textContent = "Copied"; });
+    }
     if (!event.target.closest?.("[data-key-list]")) showKeys(false);
   });
 

@@ -1,0 +1,117 @@
+"""The model that training starts from, as a checkpoint to train and a GGUF to serve.
+
+Reads what ``--base`` names; writes ``models/<name>/``.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from mynah.corpus import train_tokenizer
+from mynah.errors import CheckpointError
+from mynah.job.options import Options
+from mynah.model import Llama, LlamaConfig, read_config, read_gguf, resolve_base, save_checkpoint
+from mynah.progress import Progress
+from mynah.serve import quantise
+from mynah.workspace import Artifact, Workspace, file_sha256, snapshot_name
+
+__all__ = ["SERVED", "Base", "open_base", "scratch_config"]
+
+SERVED = "model.q8_0.gguf"
+"""The file of a model's folder that engines load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A model in both its forms."""
+
+    name: str
+    """Name under which it is served."""
+    folder: Path
+    """Checkpoint in Hugging Face layout."""
+    gguf: Path
+    """What an engine loads."""
+
+
+def open_base(
+    options: Options, posts: Artifact, workspace: Workspace, *, progress: Progress
+) -> Base:
+    """Get the base ready to serve and to train.
+
+    Raises:
+        ConfigError: It is not a Llama-family model, or not there.
+        MachineError: It cannot be downloaded.
+    """
+    if options.base == "scratch":
+        return _from_scratch(options, posts, workspace, progress)
+    source = resolve_base(options.base, progress=progress)
+    if source.is_file():
+        name = f"{source.stem.split('.')[0]}-{file_sha256(source)[:6]}"
+        folder = workspace.models / name
+        if not _is_whole(folder):
+            read_gguf(source, folder, progress=progress)
+        return Base(name, folder, source)
+    weights = "".join(sorted(file_sha256(path) for path in source.glob("*.safetensors")))
+    name = f"{source.name}-{snapshot_name('base', {'weights': weights})[:6]}"
+    gguf = workspace.models / name / SERVED
+    if not gguf.is_file():
+        quantise(source, gguf, progress=progress)
+    return Base(name, source, gguf)
+
+
+def scratch_config(recipe_depth: int, *, vocab_size: int) -> LlamaConfig:
+    """Derive a model from one dial: a layer, a head and 64 channels for each step of it.
+
+    Args:
+        recipe_depth: Layers.
+        vocab_size: Tokens of its tokenizer.
+
+    Source: the depth dial of nanochat, https://github.com/karpathy/nanochat.
+    """
+    num_heads = max(1, recipe_depth)
+    width = 64 * num_heads
+    return LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=width,
+        intermediate_size=-(-width * 8 // 3 // 64) * 64,
+        num_hidden_layers=recipe_depth,
+        num_attention_heads=num_heads,
+        num_key_value_heads=num_heads // 3 if num_heads % 3 == 0 else num_heads,
+        head_dim=64,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+
+
+def _from_scratch(
+    options: Options, posts: Artifact, workspace: Workspace, progress: Progress
+) -> Base:
+    recipe = options.recipe
+    inputs = {"posts": posts.digest, "depth": recipe.depth, "vocab_size": recipe.vocab_size}
+    name = f"scratch-{snapshot_name('mynah.scratch/1', inputs)[:6]}"
+    folder = workspace.models / name
+    if not _is_whole(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tokenizer = folder / "tokenizer.json"
+        train_tokenizer(posts, tokenizer, vocab_size=recipe.vocab_size, progress=progress)
+        vocab_size = Tokenizer.from_file(str(tokenizer)).get_vocab_size()
+        config = scratch_config(recipe.depth, vocab_size=-(-vocab_size // 64) * 64)
+        model = Llama(config)
+        model.initialise(seed=recipe.data.seed)
+        save_checkpoint(folder, config, dict(model.state_dict()))
+    if not (folder / SERVED).is_file():
+        quantise(folder, folder / SERVED, progress=progress)
+    return Base(name, folder, folder / SERVED)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder that is written file by file got its last one, ``config.json``."""
+    try:
+        read_config(folder)
+    except CheckpointError:
+        return False
+    return (folder / "tokenizer.json").is_file()

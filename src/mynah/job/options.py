@@ -1,0 +1,77 @@
+"""What `mynah up` was asked for; kept in ``mynah.toml`` so that the next one goes on from it."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pydantic import ConfigDict
+
+from mynah.config import dump_toml, load_config
+from mynah.errors import ConfigError
+from mynah.train import DataConfig, OptimizerConfig, ScheduleConfig
+from mynah.workspace import Workspace, replace_file
+
+__all__ = ["Options", "Recipe", "read_options", "save_options"]
+
+HEADER = "# What the last `mynah up` of this workspace was asked for.\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How to train: what a recipe file may set."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    data: DataConfig = field(default_factory=DataConfig)
+    """Which documents a step reads."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """AdamW's settings."""
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    """How long, and the learning rate over that time."""
+    num_threads: int = 2
+    """Threads of the trainer."""
+    checkpoint_every_s: float = 60.0
+    """Seconds of training between checkpoints, and between evaluations."""
+    depth: int = 6
+    """Layers of a model from scratch; its width and heads follow from it."""
+    vocab_size: int = 4096
+    """Tokens of the tokenizer of a model from scratch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Everything that decides what a workspace becomes."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    posts: list[str] = field(default_factory=lambda: [])
+    """Exports to read, as absolute paths; none is the sample."""
+    columns: dict[str, str] = field(default_factory=lambda: {})
+    """Field of a post to column of a table, where the header does not say."""
+    network: str = ""
+    """Name of the network; guessed when empty."""
+    base: str = "smollm2"
+    """Model to go on from: ``smollm2``, ``scratch``, a GGUF file or a Hugging Face folder."""
+    recipe: Recipe = field(default_factory=Recipe)
+    """How to train."""
+
+
+def read_options(workspace: Workspace) -> Options:
+    """Return what the last `mynah up` here was asked for, or the defaults."""
+    if not workspace.settings.is_file() or not workspace.settings.read_text().strip():
+        return Options()
+    return load_config(Options, workspace.settings)
+
+
+def save_options(workspace: Workspace, options: Options) -> None:
+    """Write ``mynah.toml``; relative paths become absolute ones."""
+    paths: list[str] = []
+    for name in options.posts:
+        path = Path(name).expanduser().absolute()
+        if not path.exists():
+            raise ConfigError(
+                f"there is no file or folder {name}",
+                hint="name an X archive, or a CSV, TSV, JSON Lines or Parquet file: --posts PATH",
+            )
+        paths.append(str(path))
+    text = HEADER + dump_toml(replace(options, posts=paths))
+    replace_file(workspace.settings, text.encode())

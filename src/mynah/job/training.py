@@ -1,0 +1,167 @@
+"""The training run of the main job: its recipe, its process, what is shown of it.
+
+Reads a base, a corpus and dialogues; writes ``runs/<run>/`` and ``models/<name>/`` through a
+process of its own, so that a crash or a kill there never takes the pages with it.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mynah.config import dump_toml
+from mynah.errors import MachineError, machine_errors
+from mynah.job.base import SERVED, Base
+from mynah.job.options import Recipe
+from mynah.progress import Progress
+from mynah.serve import Engine, Message, Sampling
+from mynah.train import TrainConfig, TrainResult, read_result
+from mynah.workspace import Artifact, Workspace, replace_file, snapshot_name
+
+__all__ = ["Training", "sample_answers"]
+
+MACHINE = {
+    # A thread that waits must sleep: the assistant and the pages use the same cores.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # oneDNN keeps 1,024 kernels by default; each shape a batch has makes some.
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
+}
+"""Environment of the training process: how it uses the machine, never what it computes."""
+
+TERM_GRACE_S = 60.0
+"""Seconds that the process gets to save a checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One run and where it leads."""
+
+    run: Path
+    model_name: str
+    model_folder: Path
+
+    @classmethod
+    def prepare(
+        cls, recipe: Recipe, base: Base, corpus: Artifact, dialogues: Artifact, place: Workspace
+    ) -> "Training":
+        """Name the run by what it is a function of, and write its recipe."""
+        inputs = {
+            "base": base.name,
+            "corpus": corpus.digest,
+            "dialogues": dialogues.digest,
+            "recipe": asdict(recipe),
+        }
+        name = snapshot_name("mynah.run/1", inputs)
+        training = cls(place.runs / name, f"mynah-{name[:6]}", place.models / f"mynah-{name[:6]}")
+        config = TrainConfig(
+            base=str(base.folder),
+            corpus=str(corpus.folder),
+            dialogues=str(dialogues.folder) if dialogues.counts["num_dialogues"] else "",
+            data=recipe.data,
+            optimizer=recipe.optimizer,
+            schedule=recipe.schedule,
+            num_threads=recipe.num_threads,
+            checkpoint_every_s=recipe.checkpoint_every_s,
+        )
+        replace_file(training.run / "recipe.toml", dump_toml(config).encode())
+        return training
+
+    @property
+    def gguf(self) -> Path:
+        """What an engine loads when the run is done."""
+        return self.model_folder / SERVED
+
+    @property
+    def result(self) -> TrainResult | None:
+        """The result, once the model is trained and quantised."""
+        return read_result(self.run) if self.gguf.is_file() else None
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        """Start the process that trains, or goes on from the last checkpoint."""
+        arguments = [str(self.run), str(self.model_folder), str(os.getpid())]
+        with machine_errors(self.run), (self.run / "worker.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "mynah.job.worker", *arguments],
+                env=os.environ | MACHINE,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def follow(
+        self, process: "subprocess.Popen[bytes]", *, train: Progress, until: Callable[[], bool]
+    ) -> None:
+        """Report the process until ``until`` says that what is waited for has come.
+
+        Raises:
+            MachineError: It ended without it.
+        """
+        reader = _MetricsReader(self.run / "metrics.jsonl")
+        while not until():
+            reader.report(train)
+            code = process.poll()
+            if code is not None and not until():
+                raise self._died(code)
+            time.sleep(0.2)
+        reader.report(train)
+
+    def _died(self, code: int) -> MachineError:
+        lines = (self.run / "worker.log").read_text(errors="replace").splitlines()
+        said = [line for line in lines[-40:] if line.startswith(("error: ", "hint: "))]
+        if len(said) >= 2 and code > 0:
+            message = said[-2].removeprefix("error: ")
+            return MachineError(f"training: {message}", hint=said[-1].removeprefix("hint: "))
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return MachineError(
+            f"the training process {how}; its log is {self.run / 'worker.log'}",
+            hint="run the same command again: it goes on from the last checkpoint",
+        )
+
+
+def stop_process(process: "subprocess.Popen[bytes]") -> None:
+    """Let the process save a checkpoint and end."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(TERM_GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class _MetricsReader:
+    """Reads new lines of ``metrics.jsonl`` only."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._place = 0
+
+    def report(self, progress: Progress) -> None:
+        """Pass on the last step, if there is a new one."""
+        if not self._path.exists() or self._path.stat().st_size <= self._place:
+            return
+        with self._path.open("rb") as stream:
+            stream.seek(self._place)
+            lines = stream.read().splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith(b"\n")]
+        self._place += sum(map(len, whole))
+        if not whole:
+            return
+        last = json.loads(whole[-1])
+        if "remaining_s" in last:
+            note = f"loss {last['loss']:.2f}, {last['tokens_per_s']:.0f} tokens/s"
+            progress(last["elapsed_s"], last["elapsed_s"] + last["remaining_s"], note=note)
+
+
+def sample_answers(engine: Engine, prompts: Sequence[str]) -> list[str]:
+    """Answer ``prompts`` without posts, greedily: how the model talks by itself."""
+    sampling = Sampling(max_tokens=60, temperature=0.0, repeat_penalty=1.15)
+    return [
+        "".join(d.text for d in engine.generate([Message("user", prompt)], sampling=sampling))
+        for prompt in prompts
+    ]

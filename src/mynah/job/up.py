@@ -1,0 +1,322 @@
+"""The main job: every room in order, the pages open as soon as there is something to show.
+
+Reads exports and a base model; writes the whole workspace. Each stage is skipped when its
+artifact is there and its inputs are unchanged, and each artifact is whole or absent, so that the
+same command goes on wherever the last one was stopped or killed.
+"""
+
+import json
+import logging
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from mynah.ads import AdServer, AdStore
+from mynah.chat import Assistant
+from mynah.corpus import build_corpus, build_dialogues
+from mynah.errors import ConfigError, MynahError
+from mynah.job.base import Base, open_base
+from mynah.job.options import Options
+from mynah.job.server import PageServer, claim_port
+from mynah.job.stages import STAGES, Reporter, StageHandle
+from mynah.job.training import Training, sample_answers, stop_process
+from mynah.posts import POSTS_KIND, ReadOptions, fetch_sample, load_posts, read_posts
+from mynah.search import SearchIndex, build_index, suggest_questions, topics
+from mynah.serve import EnginePool, LlamaCppConfig, LlamaCppEngine
+from mynah.web import House, KeyStore, Stage, create_app
+from mynah.workspace import Artifact, Workspace, latest_artifact, locked, replace_file
+
+__all__ = ["MainJob", "run_up"]
+
+logger = logging.getLogger(__name__)
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+TERABYTE_WORTH_A_WARNING = 0
+NUM_SAMPLES = 3
+"""Prompts answered before and after."""
+
+
+@dataclass(slots=True)
+class MainJob:
+    """One `mynah up`: builds, serves, trains, swaps."""
+
+    workspace: Workspace
+    options: Options
+    console: Console
+    house: House
+    reporter: Reporter
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set to end: the training saves a checkpoint and the pages close."""
+    _worker: "subprocess.Popen[bytes] | None" = None
+    _prompts: tuple[str, ...] = ()
+
+    @classmethod
+    def open(
+        cls, workspace: Workspace, options: Options, *, host: str, console: Console
+    ) -> "MainJob":
+        """Open the database and make the rooms that need no artifact."""
+        stages = [Stage(name, title) for name, title in STAGES.items()]
+        pool = EnginePool()
+        ad_store = AdStore(workspace.state_db)
+        house = House(
+            workspace=workspace,
+            pool=pool,
+            ad_store=ad_store,
+            ad_server=AdServer(ad_store),
+            keys=KeyStore(workspace.state_db),
+            assistant=Assistant(pool, lambda: house.index),
+            is_local=host in LOOPBACK,
+            stages=stages,
+        )
+        return cls(workspace, options, console, house, Reporter(stages, console=console))
+
+    def read(self) -> Artifact:
+        """Stage 1: posts, from the exports named or from the sample."""
+        with self.reporter.stage("read") as stage:
+            before = latest_artifact(self.workspace.posts, kind=POSTS_KIND)
+            paths = [Path(name) for name in self.options.posts]
+            if not paths:
+                paths = [fetch_sample(progress=stage)]
+            posts = read_posts(
+                paths,
+                self.workspace.posts,
+                options=ReadOptions(
+                    network=self.options.network, columns=self.options.columns
+                ),
+                progress=stage,
+            )
+            self.house.posts = posts
+            self.house.network = self.options.network or str(posts.counts["network"])
+            _say(stage, _read_line(posts), is_kept=_is_same(before, posts))
+        return posts
+
+    def index(self, posts: Artifact) -> None:
+        """Stage 2: search, and what the network talks about."""
+        with self.reporter.stage("index") as stage:
+            is_kept = (self.workspace.search / "latest").exists()
+            built = build_index(posts, self.workspace.search, progress=stage)
+            self.house.index = SearchIndex(built)
+            table = load_posts(posts)
+            self.house.questions = suggest_questions(table)
+            self._prompts = tuple(
+                f"Write a post about {topic}." for topic in topics(table, limit=NUM_SAMPLES)
+            )
+            _say(stage, f"{self.house.index.num_posts:,} posts can be found", is_kept=is_kept)
+
+    def base(self, posts: Artifact) -> Base:
+        """Stage 3: the base model, ready to answer and to be trained."""
+        with self.reporter.stage("base") as stage:
+            base = open_base(self.options, posts, self.workspace, progress=stage)
+            stage.result = base.name
+        return base
+
+    def serve_base(self, base: Base) -> None:
+        """Answer with the base until the trained model is there."""
+        # One thread beside a trainer that uses every core: more would wait for one another.
+        self.house.pool.add(
+            LlamaCppEngine(base.gguf, config=LlamaCppConfig(num_threads=1), model=base.name)
+        )
+        self.console.print(f"  The base model answers: {base.name}")
+
+    def corpus(self, posts: Artifact, base: Base) -> Training:
+        """Stage 4: documents, tokens and dialogues, and the run they are for."""
+        with self.reporter.stage("corpus") as stage:
+            before = (self.workspace.root / "dialogues" / "latest").exists()
+            corpus = build_corpus(
+                posts,
+                self.workspace.corpus,
+                tokenizer=base.folder / "tokenizer.json",
+                progress=stage,
+            )
+            self.house.corpus = corpus
+            dialogues = build_dialogues(
+                corpus, posts, self.workspace.root / "dialogues", progress=stage
+            )
+            training = Training.prepare(
+                self.options.recipe, base, corpus, dialogues, self.workspace
+            )
+            self.house.run = training.run
+            counts = corpus.counts
+            _say(
+                stage,
+                f"{counts['num_documents']:,} documents, {counts['num_tokens']:,} tokens, "
+                f"{counts['num_heldout']:,} held out",
+                is_kept=before,
+            )
+        return training
+
+    def train(self, training: Training) -> None:
+        """Stage 5 and 6: train, then quantise, in a process of their own."""
+        if training.result is None:
+            self._worker = training.start()
+        with self.reporter.stage("train") as stage:
+            done = training.run / "result.json"
+            if self._worker is None:
+                stage.is_skipped = True
+            else:
+                training.follow(self._worker, train=stage, until=self._until(done.is_file))
+            if not self.stopping.is_set():
+                stage.result = _train_line(training)
+        with self.reporter.stage("export") as stage:
+            if self._worker is None:
+                stage.is_skipped = True
+            else:
+                training.follow(
+                    self._worker, train=lambda *_, **__: None, until=self._until(self._ended)
+                )
+            stage.result = training.gguf.name
+
+    def swap(self, training: Training) -> None:
+        """Stage 7: the trained model takes over; no request is dropped."""
+        with self.reporter.stage("swap") as stage:
+            engine = LlamaCppEngine(
+                training.gguf, config=LlamaCppConfig(), model=training.model_name
+            )
+            self.house.pool.swap(engine)
+            self.house.trained_at = training.gguf.stat().st_mtime
+            self.samples(training, "after")
+            stage.result = f"{training.model_name} answers"
+
+    def samples(self, training: Training, when: str) -> None:
+        """Have the model in use answer the same prompts, and keep that beside the run."""
+        path = training.run / "samples.json"
+        rows = json.loads(path.read_bytes()) if path.is_file() else []
+        if not rows:
+            rows = [{"prompt": p, "before": None, "after": None} for p in self._prompts]
+        if all(row[when] is not None for row in rows):
+            return
+        with self.house.pool.lease() as engine:
+            for row, answer in zip(
+                rows, sample_answers(engine, [row["prompt"] for row in rows]), strict=True
+            ):
+                row[when] = answer
+        replace_file(path, json.dumps(rows, ensure_ascii=False, indent=1).encode())
+
+    def close(self) -> None:
+        """Stop the training at a checkpoint and give everything back."""
+        if self._worker is not None:
+            stop_process(self._worker)
+        self.house.pool.close()
+        self.house.keys.close()
+        self.house.ad_store.close()
+
+    def _ended(self) -> bool:
+        return self._worker is not None and self._worker.poll() == 0
+
+    def _until(self, is_done: Callable[[], bool]) -> Callable[[], bool]:
+        def until() -> bool:
+            if self.stopping.is_set():
+                raise KeyboardInterrupt
+            return is_done()
+
+        return until
+
+
+def run_up(
+    root: Path,
+    options: Options,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8400,
+    exit_when_done: bool = False,
+    console: Console | None = None,
+) -> None:
+    """Do the main job, then serve until interrupted.
+
+    Args:
+        root: The workspace.
+        options: What to read and how to train.
+        host: Address to listen on.
+        port: Port to listen on.
+        exit_when_done: Return after the swap instead of serving on.
+        console: Where the progress goes.
+
+    Raises:
+        MynahError: Before the pages are open, anything; after, the pages show it and go on.
+    """
+    console = console or Console(stderr=True, highlight=False)
+    workspace = Workspace(root)
+    busy = ConfigError(
+        f"another mynah uses the workspace {root}", hint="stop it, or name another folder"
+    )
+    with claim_port(host, port) as listener, locked(root / ".lock", busy=busy):
+        job = MainJob.open(workspace, options, host=host, console=console)
+        server: PageServer | None = None
+        try:
+            console.print(f"mynah up {root}")
+            posts = job.read()
+            job.index(posts)
+            server = PageServer(create_app(job.house), listener)
+            server.start()
+            _greet(job, host, port, console)
+            try:
+                _build(job, posts)
+                if exit_when_done:
+                    return
+            except MynahError as error:
+                if exit_when_done:
+                    raise
+                console.print(f"[bold]{error}[/bold]")
+            console.print("Serving. Ctrl-C ends it; the same command goes on from here.")
+            while server.is_alive:
+                time.sleep(0.2)
+        finally:
+            job.stopping.set()
+            if server is not None:
+                server.stop()
+            job.close()
+
+
+def _build(job: MainJob, posts: Artifact) -> None:
+    base = job.base(posts)
+    job.serve_base(base)
+    training = job.corpus(posts, base)
+    if training.result is None:
+        job.samples(training, "before")
+    job.train(training)
+    job.swap(training)
+
+
+def _greet(job: MainJob, host: str, port: int, console: Console) -> None:
+    name = f"[{host}]" if ":" in host else host
+    console.print(f"\n  Open [bold]http://{name}:{port}[/bold]: search answers now.")
+    if not job.house.keys.has_any("admin"):
+        console.print(f"  Admin key, shown this once: [bold]{job.house.keys.create('admin')}[/bold]")
+    console.print("")
+
+
+def _say(stage: StageHandle, line: str, *, is_kept: bool) -> None:
+    stage.result = line
+    stage.is_skipped = is_kept and stage.stage.done == 0.0
+
+
+def _is_same(before: Artifact | None, now: Artifact) -> bool:
+    return before is not None and before.snapshot == now.snapshot
+
+
+def _read_line(posts: Artifact) -> str:
+    counts = posts.counts
+    parts = [f"{counts['num_posts']:,} posts"]
+    for key, word in (("num_rejected", "unreadable"), ("num_private", "private, left out")):
+        if counts[key]:
+            parts.append(f"{counts[key]:,} {word}")
+    if counts["num_rejected"]:
+        parts.append(f"listed in {posts.folder / 'rejected.jsonl'}")
+    return ", ".join(parts)
+
+
+def _train_line(training: Training) -> str:
+    from mynah.train import read_result
+
+    result = read_result(training.run)
+    assert result is not None, "the stage ends when the result is there"
+    fewer = 100.0 * (1.0 - result.bits_per_byte / result.base_bits_per_byte)
+    return (
+        f"held-out bits per byte {result.base_bits_per_byte:.3f} -> {result.bits_per_byte:.3f} "
+        f"({fewer:.0f}% fewer), {result.tokens:,} tokens at {result.tokens_per_s:.0f}/s"
+    )
