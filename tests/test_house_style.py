@@ -8,9 +8,10 @@ A function of more than 60 lines carries its reason on the line of its ``def`` o
 """
 
 import ast
+import os
 import re
-import subprocess
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
@@ -32,11 +33,17 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @cache
 def repository_files() -> tuple[Path, ...]:
-    """Every file that is or may be committed: tracked, or neither tracked nor ignored."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
-    paths = (ROOT / name for name in listed.decode().split("\0") if name)
-    return tuple(sorted(path for path in paths if path.is_file()))
+    """Every file that is or may be committed; a name that .gitignore lists is not looked into."""
+    ignored = [".git", *(line.strip("/") for line in text_of(ROOT / ".gitignore").split())]
+    found: list[Path] = []
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders if not is_like(name, ignored)]
+        found.extend(Path(folder, name) for name in names if not is_like(name, ignored))
+    return tuple(sorted(found))
+
+
+def is_like(name: str, patterns: list[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
 
 
 @cache
@@ -63,8 +70,13 @@ def shown(path: Path, line: int | None = None) -> str:
     return f"{place}:{line}" if line else place
 
 
+@cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree_of(path)))
+
+
 def nodes(path: Path, *kinds: type[ast.AST]) -> Iterator[ast.AST]:
-    return (node for node in ast.walk(tree_of(path)) if isinstance(node, kinds))
+    return (node for node in nodes_of(path) if isinstance(node, kinds))
 
 
 def functions(path: Path) -> Iterator[Function]:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mynah.errors import ConfigError
 
-__all__ = ["dump_toml", "load_config", "parse_config"]
+__all__ = ["dump_toml", "load_config", "override_config", "parse_config"]
 
 T = TypeVar("T")
 
@@ -49,12 +49,18 @@ def load_config(kind: type[T], path: Path, *, overrides: Sequence[str] = ()) -> 
     return parse_config(kind, values, source=str(path))
 
 
+def override_config(config: T, overrides: Sequence[str]) -> T:
+    """Return ``config`` with ``key.sub=value`` applied and checked again."""
+    values = asdict(cast("Any", config))
+    for override in overrides:
+        _set_value(values, override)
+    return parse_config(type(config), values, source="--set")
+
+
 def _set_value(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals:
-        raise ConfigError(
-            f"--set {override!r} has no '='", hint="write --set optimizer.lr=1e-4"
-        )
+        raise ConfigError(f"--set {override!r} has no '='", hint="write --set optimizer.lr=1e-4")
     try:
         value: Any = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

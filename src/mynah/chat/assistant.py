@@ -1,6 +1,6 @@
 """The assistant: find posts, let the model answer from them, let through what they support."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
@@ -67,15 +67,16 @@ class Assistant:
                 code="index_not_ready",
             )
         retrieval = retrieve(index, messages)
-        yield Retrieved(retrieval.posts)
         with self._pool.lease(model) as engine:
-            if not retrieval.posts:
-                has_topic = bool(retrieval.terms or retrieval.author)
-                text = NO_ANSWER if has_topic else GREETING
-                yield Sentence(text=text)
-                yield _finished(engine, Delta(finish_reason="stop"), is_answered=False)
+            # A prompt that does not fit is refused before the first event: a stream has no status.
+            prompt = _prompt(engine, retrieval, messages[-1].content, sampling)
+            yield Retrieved(retrieval.posts)
+            if retrieval.posts:
+                yield from _grounded(engine, index, retrieval, prompt, sampling)
                 return
-            yield from _grounded(engine, index, retrieval, messages, sampling)
+            has_topic = bool(retrieval.terms or retrieval.author)
+            yield Sentence(text=NO_ANSWER if has_topic else GREETING)
+            yield _finished(engine, Delta(finish_reason="stop"), is_answered=False)
 
 
 def _finished(engine: Engine, last: Delta, *, is_answered: bool) -> Finished:
@@ -92,7 +93,7 @@ def _grounded(
     engine: Engine,
     index: SearchIndex,
     retrieval: Retrieval,
-    messages: Sequence[Message],
+    prompt: Sequence[Message],
     sampling: Sampling,
 ) -> Iterator[AnswerEvent]:
     grounding = Grounding(
@@ -101,7 +102,6 @@ def _grounded(
         weight=index.idf,
         stop_terms=stop_terms(index),
     )
-    prompt = _prompt(engine, retrieval, messages[-1].content, sampling)
     num_supported = num_dropped = 0
     is_declined = False
     last = Delta(finish_reason="stop")

@@ -20,10 +20,12 @@ STOP_WORDS = (
     "there these they thing things think thinks this those thought through to too tweet under up "
     "us use very was we were what when where which while who whom whose why will with word words "
     "would write writes wrote you your opinion opinions happen happened matter matters discuss "
-    "discussed latest recent recently today give us best hello hi hey thanks thank ok okay yes good morning evening welcome"
+    "discussed latest recent recently today give us best hello hi hey "
+    "thanks thank ok okay yes good morning evening welcome"
 )
 FOLLOW_UP = re.compile(
-    r"\b(?:he|she|they|it|that|this|him|her|them|those|these|his|their)\b|^(?:and|what about|why)\b",
+    r"\b(?:he|she|they|it|that|this|him|her|them|those|these|his|their)\b"
+    r"|^(?:and|what about|why)\b",
     re.IGNORECASE,
 )
 SAID = re.compile(r"\b(?:say|says|said|think|thinks|thought|write|writes|wrote|post|claim)\b", re.I)

@@ -14,6 +14,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from pydantic import ConfigDict
@@ -89,7 +90,7 @@ def _terms(text: str) -> set[str]:
     single = {word for word in words if len(word) > 3 and not word.lstrip("#@").isdigit()}
     pairs = {
         f"{left} {right}"
-        for left, right in zip(words, words[1:], strict=False)
+        for left, right in pairwise(words)
         if len(left) > 3 and len(right) > 3 and left.isalpha() and right.isalpha()
     }
     return single | pairs

@@ -3,7 +3,16 @@
 Reads exports and a base model; writes the whole workspace through the rooms below.
 """
 
+from mynah.job.base import open_newest_engine
 from mynah.job.options import Options, Recipe, read_options, save_options
 from mynah.job.up import MainJob, run_up
 
-__all__ = ["MainJob", "Options", "Recipe", "read_options", "run_up", "save_options"]
+__all__ = [
+    "MainJob",
+    "Options",
+    "Recipe",
+    "open_newest_engine",
+    "read_options",
+    "run_up",
+    "save_options",
+]

@@ -9,14 +9,14 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from mynah.corpus import train_tokenizer
-from mynah.errors import CheckpointError
+from mynah.errors import CheckpointError, ConfigError
 from mynah.job.options import Options
 from mynah.model import Llama, LlamaConfig, read_config, read_gguf, resolve_base, save_checkpoint
 from mynah.progress import Progress
-from mynah.serve import quantise
+from mynah.serve import LlamaCppConfig, LlamaCppEngine, quantise
 from mynah.workspace import Artifact, Workspace, file_sha256, snapshot_name
 
-__all__ = ["SERVED", "Base", "open_base", "scratch_config"]
+__all__ = ["SERVED", "Base", "open_base", "open_newest_engine", "scratch_config"]
 
 SERVED = "model.q8_0.gguf"
 """The file of a model's folder that engines load."""
@@ -106,6 +106,21 @@ def _from_scratch(
     if not (folder / SERVED).is_file():
         quantise(folder, folder / SERVED, progress=progress)
     return Base(name, folder, folder / SERVED)
+
+
+def open_newest_engine(workspace: Workspace) -> LlamaCppEngine:
+    """Load the model that was made last in a workspace.
+
+    Raises:
+        ConfigError: There is none yet.
+    """
+    made = sorted(workspace.models.glob(f"*/{SERVED}"), key=lambda path: path.stat().st_mtime)
+    if not made:
+        raise ConfigError(
+            f"{workspace.root} has no trained model yet",
+            hint=f"train one: mynah up {workspace.root}",
+        )
+    return LlamaCppEngine(made[-1], config=LlamaCppConfig(), model=made[-1].parent.name)
 
 
 def _is_whole(folder: Path) -> bool:

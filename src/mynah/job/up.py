@@ -36,7 +36,6 @@ __all__ = ["MainJob", "run_up"]
 logger = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-TERABYTE_WORTH_A_WARNING = 0
 NUM_SAMPLES = 3
 """Prompts answered before and after."""
 
@@ -85,9 +84,7 @@ class MainJob:
             posts = read_posts(
                 paths,
                 self.workspace.posts,
-                options=ReadOptions(
-                    network=self.options.network, columns=self.options.columns
-                ),
+                options=ReadOptions(network=self.options.network, columns=self.options.columns),
                 progress=stage,
             )
             self.house.posts = posts
@@ -185,16 +182,17 @@ class MainJob:
     def samples(self, training: Training, when: str) -> None:
         """Have the model in use answer the same prompts, and keep that beside the run."""
         path = training.run / "samples.json"
-        rows = json.loads(path.read_bytes()) if path.is_file() else []
-        if not rows:
-            rows = [{"prompt": p, "before": None, "after": None} for p in self._prompts]
+        rows: list[dict[str, str | None]] = (
+            json.loads(path.read_bytes())
+            if path.is_file()
+            else [{"prompt": p, "before": None, "after": None} for p in self._prompts]
+        )
         if all(row[when] is not None for row in rows):
             return
         with self.house.pool.lease() as engine:
-            for row, answer in zip(
-                rows, sample_answers(engine, [row["prompt"] for row in rows]), strict=True
-            ):
-                row[when] = answer
+            answers = sample_answers(engine, [str(row["prompt"]) for row in rows])
+        for row, answer in zip(rows, answers, strict=True):
+            row[when] = answer
         replace_file(path, json.dumps(rows, ensure_ascii=False, indent=1).encode())
 
     def close(self) -> None:
@@ -286,7 +284,9 @@ def _greet(job: MainJob, host: str, port: int, console: Console) -> None:
     name = f"[{host}]" if ":" in host else host
     console.print(f"\n  Open [bold]http://{name}:{port}[/bold]: search answers now.")
     if not job.house.keys.has_any("admin"):
-        console.print(f"  Admin key, shown this once: [bold]{job.house.keys.create('admin')}[/bold]")
+        console.print(
+            f"  Admin key, shown this once: [bold]{job.house.keys.create('admin')}[/bold]"
+        )
     console.print("")
 
 

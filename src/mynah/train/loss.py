@@ -47,7 +47,7 @@ class LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Any) -> Any:
         """Scale the kept gradients; each is used once, so in place."""
         grad_hidden_NC, grad_head_VC = ctx.saved_tensors
         (grad_loss,) = gradients
