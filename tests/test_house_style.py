@@ -305,15 +305,20 @@ def test_nothing_catches_everything():
 # Configs
 
 
+def is_config(node: ast.ClassDef) -> bool:
+    marks = [ast.unparse(s.targets[0]) for s in node.body if isinstance(s, ast.Assign)]
+    return node.name.endswith("Config") or "__pydantic_config__" in marks
+
+
 def config_classes() -> Iterator[tuple[Path, ast.ClassDef, ast.Call]]:
-    """Dataclasses whose name ends in Config, and their decorator."""
+    """Dataclasses that are checked on load or named so, and their decorator."""
     for path in python_files("src"):
         for node in nodes(path, ast.ClassDef):
             assert isinstance(node, ast.ClassDef)
             for decorator in node.decorator_list:
                 is_call = isinstance(decorator, ast.Call)
                 made = decorator.func if isinstance(decorator, ast.Call) else decorator
-                if node.name.endswith("Config") and ast.unparse(made) == "dataclass":
+                if is_config(node) and ast.unparse(made) == "dataclass":
                     assert is_call, f"{shown(path, node.lineno)} {node.name} is not frozen"
                     assert isinstance(decorator, ast.Call)
                     yield path, node, decorator

@@ -4,6 +4,8 @@ Reads ``mynah.toml`` and ``recipes/*.toml``; writes the resolved form beside a r
 """
 
 import json
+import math
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -86,8 +88,21 @@ def _dump_table(table: dict[str, Any], prefix: str, lines: list[str]) -> None:
     nested = {key: value for key, value in table.items() if isinstance(value, dict)}
     for key, value in table.items():
         if key not in nested:
-            # JSON's strings, numbers, booleans and arrays are TOML's too.
-            lines.append(f"{key} = {json.dumps(value)}")
+            lines.append(f"{_dump_key(key)} = {_dump_value(value)}")
     for key, value in nested.items():
-        lines.extend(["", f"[{prefix}{key}]"])
-        _dump_table(value, f"{prefix}{key}.", lines)
+        lines.extend(["", f"[{prefix}{_dump_key(key)}]"])
+        _dump_table(value, f"{prefix}{_dump_key(key)}.", lines)
+
+
+def _dump_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _dump_value(key)
+
+
+def _dump_value(value: Any) -> str:
+    """Write a string, number, boolean or array; JSON's are TOML's but for two kinds."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # inf and nan, which JSON spells otherwise
+    if isinstance(value, list):
+        return f"[{', '.join(map(_dump_value, cast('list[Any]', value)))}]"
+    # TOML has no surrogate pairs, in which JSON escapes an emoji, and no bare DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -24,6 +24,8 @@ MAX_DROPPED = 4
 """Unsupported sentences after which the model is stopped and the posts speak for themselves."""
 NUM_QUOTATIONS = 2
 """Posts quoted when nothing that the model says is supported."""
+SURE_COVERAGE = 0.99
+"""Share of the question's telling words from which a post does say something about it."""
 RESERVED_TOKENS = 64
 """For the template around the turns."""
 
@@ -110,8 +112,9 @@ def _grounded(
             if isinstance(item, Delta):
                 last = item
                 continue
-            if item.startswith(NO_ANSWER) and not num_supported:
-                is_declined = True
+            if item.startswith(NO_ANSWER):
+                # Posts with every telling word of the question outweigh a small model's "no".
+                is_declined = not num_supported and retrieval.coverage < SURE_COVERAGE
                 break
             sentence = grounding.check(item) or grounding.quote_meant(item)
             if sentence is None:
@@ -151,7 +154,9 @@ def _prompt(
         shown.pop()
 
 
-def _spoken(engine: Engine, prompt: Sequence[Message], sampling: Sampling) -> Iterator[str | Delta]:
+def _spoken(
+    engine: Engine, prompt: Sequence[Message], sampling: Sampling
+) -> Generator[str | Delta]:
     """Yield each sentence as it is finished, then the last delta with the counts."""
     splitter = SentenceSplitter()
     stream = engine.generate(prompt, sampling=sampling)

@@ -28,9 +28,19 @@ FOLLOW_UP = re.compile(
     r"|^(?:and|what about|why)\b",
     re.IGNORECASE,
 )
-SAID = re.compile(r"\b(?:say|says|said|think|thinks|thought|write|writes|wrote|post|claim)\b", re.I)
-HANDLE = re.compile(r"@(\w+)")
-CAPITALISED = re.compile(r"\b[A-Z]\w{3,}")
+ASKED_OF = (
+    re.compile(
+        r"\b(?:did|does|do|has|have)\s+(@?\w+(?:\s\w+)?)\s+(?:ever\s+|really\s+)?(?:say|"
+        r"said|think|thought|write|written|wrote|post|posted|claim|claimed|feel|mean)\b",
+        re.I,
+    ),
+    re.compile(r"\b(?:according to|by|from)\s+(@?\w+(?:\s[A-Z]\w+)?)", re.I),
+    re.compile(
+        r"^\W*(@?\w+(?:\s\w+)?)(?:'s|\u2019s)\s+(?:opinion|view|position|take|posts?)\b", re.I
+    ),
+)
+"""Where a question names whose words it asks for; a name after "about" is what they are about."""
+NAMELESS = frozenset(("people", "they", "anyone", "anybody", "he", "she", "you", "we", "it"))
 
 MIN_COVERAGE = 0.5
 """Share of the question's telling words that a post must have to fit."""
@@ -49,6 +59,8 @@ class Retrieval:
     author: str | None
     """Author the question asks about, if it names one."""
     posts: tuple[CitedPost, ...]
+    coverage: float
+    """Share of the telling words, by how telling they are, that the best of the posts has."""
 
 
 def stop_terms(index: SearchIndex) -> frozenset[str]:
@@ -79,31 +91,36 @@ def retrieve(index: SearchIndex, messages: Sequence[Message]) -> Retrieval:
         named = set(index.analyse(author)) | {t for t in terms if t in author.casefold()}
         terms = [term for term in terms if term not in named]
         query = replace(query, author=author)
-    return Retrieval(tuple(terms), author, _select(index, query, terms))
+    posts, coverage = _select(index, query, terms)
+    return Retrieval(tuple(terms), author, posts, coverage)
 
 
 def _author_asked_about(index: SearchIndex, question: str) -> str | None:
-    """Return the author whose words are asked for: a handle, or a name within one handle."""
-    authors = index.authors
-    for handle in HANDLE.findall(question):
-        known = authors.get(handle.casefold())
-        if known is not None:
-            return known
-    if not SAID.search(question):
-        return None
-    for name in CAPITALISED.findall(question):
-        found = [shown for folded, shown in authors.items() if name.casefold() in folded]
-        if len(found) == 1:
-            return found[0]
+    """Return the author whose words are asked for: a handle, or a name within one handle alone."""
+    for shape in ASKED_OF:
+        for found in shape.finditer(question):
+            name = found[1].casefold()
+            if name.startswith("@"):
+                return index.authors.get(name[1:])
+            for word in (name.replace(" ", ""), *name.split()):
+                if len(word) < 3 or word in NAMELESS:
+                    continue
+                known = [shown for folded, shown in index.authors.items() if word in folded]
+                if len(known) == 1:
+                    return known[0]
     return None
 
 
-def _select(index: SearchIndex, query: Query, terms: list[str]) -> tuple[CitedPost, ...]:
+def _select(
+    index: SearchIndex, query: Query, terms: list[str]
+) -> tuple[tuple[CitedPost, ...], float]:
+    """Choose the posts that fit, best first; and the share of the question the best one has."""
     if not terms and query.author is None:
-        return ()
+        return (), 0.0
     wanted = replace(query, text=" ".join(_surface(index, query.text, set(terms))))
     result = index.search(wanted, limit=NUM_CANDIDATES)
     total = sum(index.idf(term) for term in terms)
+    coverage = 0.0
     chosen: list[Candidate] = []
     seen: list[frozenset[str]] = []
     for candidate in result.candidates:
@@ -113,14 +130,16 @@ def _select(index: SearchIndex, query: Query, terms: list[str]) -> tuple[CitedPo
             continue
         if any(len(found & other) > 0.8 * len(found | other) for other in seen):
             continue
+        coverage = max(coverage, covered / total if total else 1.0)
         chosen.append(candidate)
         seen.append(found)
         if len(chosen) == MAX_POSTS:
             break
-    return tuple(
+    cited = tuple(
         CitedPost(number=number, post=candidate.post, score=candidate.score)
         for number, candidate in enumerate(chosen, start=1)
     )
+    return cited, coverage
 
 
 def _surface(index: SearchIndex, text: str, terms: set[str]) -> list[str]:

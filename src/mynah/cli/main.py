@@ -7,7 +7,6 @@ import warnings
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from mynah import __version__
@@ -122,12 +121,12 @@ def main() -> None:
     except MynahError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
-    except click.ClickException as error:
+    except typer.TyperException as error:  # its own tree since it no longer needs click
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "mynah"
         sys.stderr.write(f"error: {error.format_message()}\nhint: {command} --help\n")
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("stopped; the same command goes on from here\n")
         sys.exit(0)
     except BrokenPipeError:

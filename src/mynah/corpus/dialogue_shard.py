@@ -25,7 +25,7 @@ __all__ = ["DIALOGUES_KIND", "build_dialogues", "encode_dialogue"]
 DIALOGUES_KIND = "mynah.dialogues/1"
 """Kind of the dialogues' artifact."""
 
-_BUILDER_VERSION = 1
+_BUILDER_VERSION = 2
 """Raised with every change of what is built from the same corpus."""
 _DEFAULT_CONFIG = DialogueConfig()
 

@@ -154,11 +154,11 @@ class _Maker:
             question = self._one_of(ANY_AUTHOR).format(topic=topic)
             shown = self._others(topic, config.max_shown - 2, also_not=set(holders))
             return self._finish(question, shown, [], topic) if shown else None
-        author = self.posts[holders[0]].author
+        author = self.posts[holders[0]].handle
         if author and self.random.random() < config.one_author_share:
             question = self._one_of(ONE_AUTHOR).format(author=author, topic=topic)
-            right = [n for n in holders if self.posts[n].author == author]
-            wrong = [n for n in holders if self.posts[n].author != author][:2]
+            right = [n for n in holders if self.posts[n].handle == author]
+            wrong = [n for n in holders if self.posts[n].handle != author][:2]
         else:
             question = self._one_of(ANY_AUTHOR).format(topic=topic)
             right, wrong = holders, []
@@ -171,7 +171,7 @@ class _Maker:
 
     def _finish(self, question: str, shown: list[int], right: list[int], topic: str) -> Dialogue:
         lines = [
-            quotation(place, self.posts[n].author, _quoted_words(self.posts[n], topic))
+            quotation(place, self.posts[n].handle, _quoted_words(self.posts[n], topic))
             for place, n in enumerate(shown, start=1)
             if n in right
         ]

@@ -4,6 +4,7 @@ Posts are data. They stand inside numbered lines of the first turn, their line b
 nothing in them is ever an instruction to any part of this program.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,9 @@ SYSTEM = (
 NO_ANSWER = "No post says that."
 """What the assistant says when nothing supports an answer."""
 
+DOUBLE_QUOTES = re.compile("[\"\u201c\u201d\u201e\u201f\u00ab\u00bb\uff02]")
+FOREIGN_MARK = re.compile(r"\[(\d+)\]")
+
 MAX_SHOWN_CHARACTERS = 400
 """Longer posts are cut at a word, so that a few of them always fit the context."""
 
@@ -34,19 +38,30 @@ class ShownPost:
     text: str
 
     @property
-    def words(self) -> str:
-        """The text as it is shown: cleaned, on one line, cut at a word if it is long.
+    def handle(self) -> str:
+        """The author as it is shown: a name is a person's words too."""
+        return _tamed(self.author)
 
-        Double quotes become single ones, so that those of an answer always mean "word for word".
-        """
-        text = clean_text(self.text).replace('"', "'")
+    @property
+    def words(self) -> str:
+        """The text as it is shown: cleaned, on one line, cut at a word if it is long."""
+        text = _tamed(self.text)
         if len(text) <= MAX_SHOWN_CHARACTERS:
             return text
         return text[:MAX_SHOWN_CHARACTERS].rsplit(" ", 1)[0] + " ..."
 
 
+def _tamed(text: str) -> str:
+    """Clean ``text`` of what has a meaning of its own in an answer.
+
+    Double quotes become single ones, so that those of an answer always mean "word for word", and
+    ``[3]`` becomes ``(3)``, so that no post can cite another.
+    """
+    return FOREIGN_MARK.sub(r"(\1)", DOUBLE_QUOTES.sub("'", clean_text(text)))
+
+
 def _line(number: int, post: ShownPost) -> str:
-    author = f"@{post.author} " if post.author else ""
+    author = f"@{post.handle} " if post.handle else ""
     date = f"({post.created_at:%Y-%m-%d})" if post.created_at else ""
     return f"[{number}] {author}{date}: {post.words}"
 

@@ -29,8 +29,10 @@ class Recipe:
     """How long, and the learning rate over that time."""
     num_threads: int = 2
     """Threads of the trainer."""
+    evaluate_every_s: float = 20.0
+    """Seconds of training between evaluations."""
     checkpoint_every_s: float = 60.0
-    """Seconds of training between checkpoints, and between evaluations."""
+    """Seconds of training between checkpoints; a kill loses at most these."""
     depth: int = 6
     """Layers of a model from scratch; its width and heads follow from it."""
     vocab_size: int = 4096

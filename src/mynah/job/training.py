@@ -66,6 +66,7 @@ class Training:
             optimizer=recipe.optimizer,
             schedule=recipe.schedule,
             num_threads=recipe.num_threads,
+            evaluate_every_s=recipe.evaluate_every_s,
             checkpoint_every_s=recipe.checkpoint_every_s,
         )
         replace_file(training.run / "recipe.toml", dump_toml(config).encode())
@@ -143,7 +144,10 @@ class _MetricsReader:
 
     def report(self, progress: Progress) -> None:
         """Pass on the last step, if there is a new one."""
-        if not self._path.exists() or self._path.stat().st_size <= self._place:
+        size = self._path.stat().st_size if self._path.exists() else 0
+        if size < self._place:  # a run that goes on takes back lines past its checkpoint
+            self._place = 0
+        if size == self._place:
             return
         with self._path.open("rb") as stream:
             stream.seek(self._place)

@@ -36,6 +36,8 @@ __all__ = ["MainJob", "run_up"]
 logger = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+SAMPLE_NAME = "Sample: election posts of 2016"
+"""What the pages call the network when no export is named."""
 NUM_SAMPLES = 3
 """Prompts answered before and after."""
 
@@ -88,7 +90,8 @@ class MainJob:
                 progress=stage,
             )
             self.house.posts = posts
-            self.house.network = self.options.network or str(posts.counts["network"])
+            name = self.workspace.root.name if self.options.posts else SAMPLE_NAME
+            self.house.network = self.options.network or name
             _say(stage, _read_line(posts), is_kept=_is_same(before, posts))
         return posts
 

@@ -1,8 +1,9 @@
 """The recipe of a training run. Reads nothing; the loop, the data and the pages read it."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 __all__ = ["DataConfig", "OptimizerConfig", "ScheduleConfig", "TrainConfig"]
 
@@ -15,16 +16,16 @@ class DataConfig:
 
     seed: int = 0
     """Order of the documents is a function of this, the corpus and the step."""
-    tokens_per_step: int = 1024
+    tokens_per_step: Annotated[int, Field(ge=1)] = 1024
     """Tokens of one optimizer step, within one document's length."""
-    batch_tokens: int = 512
+    batch_tokens: Annotated[int, Field(ge=1)] = 512
     """Tokens whose activations exist at once; bounds the memory, not the result."""
-    max_document_tokens: int = 512
+    max_document_tokens: Annotated[int, Field(ge=1)] = 512
     """Longer documents are read in pieces of this many tokens."""
-    dialogue_share: float = 0.5
+    dialogue_share: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Share of a step's tokens that comes from dialogues over posts, so that a model that
     learns the network's language keeps, and sharpens, its ability to answer from posts."""
-    heldout_max_tokens: int = 8192
+    heldout_max_tokens: Annotated[int, Field(ge=1)] = 8192
     """Held-out tokens that an evaluation reads; the same ones every time."""
 
 
@@ -34,16 +35,16 @@ class OptimizerConfig:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    lr: float = 3e-4
+    lr: Annotated[float, Field(gt=0)] = 3e-4
     """Peak learning rate, reached at the end of warm-up."""
-    beta1: float = 0.9
-    beta2: float = 0.95
-    eps: float = 1e-8
-    weight_decay: float = 0.0
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Pull towards zero a step, times the learning rate; of matrices only."""
-    clip_norm: float = 1.0
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients of a larger norm are scaled down to it."""
-    max_skipped_steps: int = 20
+    max_skipped_steps: Annotated[int, Field(ge=0)] = 20
     """Steps with a loss or gradient that is not finite are skipped; one more ends the run."""
 
 
@@ -57,15 +58,15 @@ class ScheduleConfig:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    num_steps: int = 1_000_000
+    num_steps: Annotated[int, Field(ge=1)] = 1_000_000
     """Optimizer steps at the most."""
-    max_minutes: float = 4.0
+    max_minutes: Annotated[float, Field(gt=0)] = 4.0
     """Minutes of training at the most; evaluations and checkpoints not counted."""
-    warmup_steps: int = 8
+    warmup_steps: Annotated[int, Field(ge=0)] = 8
     """Optimizer steps of linear warm-up."""
-    decay_share: float = 0.5
+    decay_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of the run, at its end, over which the rate falls linearly."""
-    final_share: float = 0.02
+    final_share: Annotated[float, Field(ge=0, le=1)] = 0.02
     """Learning rate of the last step, as a share of the peak."""
 
 
@@ -84,7 +85,9 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    num_threads: int = 2
+    num_threads: Annotated[int, Field(ge=1)] = 2
     """Threads of one process."""
-    checkpoint_every_s: float = 60.0
-    """Seconds of training between checkpoints, and between evaluations."""
+    evaluate_every_s: float = 20.0
+    """Seconds of training between evaluations."""
+    checkpoint_every_s: Annotated[float, Field(ge=0)] = 60.0
+    """Seconds of training between checkpoints; a kill loses at most these."""

@@ -135,6 +135,11 @@ class DataOrder:
     def __init__(
         self, source: DocumentSource, *, seed: int, tokens_per_step: int, max_tokens: int
     ) -> None:
+        if max_tokens < 1:
+            raise ConfigError(
+                f"a step has room for {tokens_per_step} tokens of one source, it needs one at least",
+                hint="raise data.tokens_per_step, or choose another data.dialogue_share",
+            )
         if tokens_per_step < max_tokens:
             raise ConfigError(
                 f"data.tokens_per_step is {tokens_per_step}, less than one document's "

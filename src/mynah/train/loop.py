@@ -25,6 +25,7 @@ from mynah.train.evaluate import HeldOut, autocast, batch_loss
 from mynah.train.schedule import learning_rate_share, run_share
 from mynah.train.state import Counters, latest_checkpoint, load_state, save_state
 from mynah.train.throughput import flop_per_token
+from mynah.workspace import replace_file
 
 __all__ = ["TrainResult", "Trainer"]
 
@@ -120,30 +121,37 @@ class Trainer:
             The result, or ``None`` when it was stopped.
         """
         if not self.resume():
-            self.counters.base_bits_per_byte = self.held_out.bits_per_byte(self.model)
-            self._log({"step": 0, "elapsed_s": 0.0}, self.counters.base_bits_per_byte)
-        last_saved_s = self.counters.elapsed_s
+            # A process that was killed before its first checkpoint has left its lines.
+            _drop_metrics_after(self.folder / "metrics.jsonl", -1)
+            base = self.held_out.bits_per_byte(self.model)
+            self.counters.base_bits_per_byte = base
+            self._log({"step": 0, "elapsed_s": 0.0, "heldout_bits_per_byte": base})
         gc.collect()
         gc.disable()  # a collection in the middle of a step costs tens of milliseconds
         try:
-            while self.share < 1.0:
-                if not keep_going():
-                    self._save()
-                    return None
-                metrics = self._step()
-                is_due = self.counters.elapsed_s - last_saved_s >= self.config.checkpoint_every_s
-                if is_due and self.share < 1.0:
-                    self._log(metrics, self.held_out.bits_per_byte(self.model))
-                    self._save()
-                    last_saved_s = self.counters.elapsed_s
-                    gc.collect()
-                elif self.share < 1.0:
-                    self._log(metrics, None)
-                else:
-                    return self._finish(metrics)
+            return self._run_on(keep_going)
         finally:
             gc.enable()
-        return self._finish({"step": self.counters.step, "elapsed_s": self.counters.elapsed_s})
+
+    def _run_on(self, keep_going: Callable[[], bool]) -> TrainResult | None:
+        counters, config = self.counters, self.config
+        evaluated_s = saved_s = counters.elapsed_s
+        while self.share < 1.0:
+            if not keep_going():
+                self._save()
+                return None
+            metrics = self._step()
+            is_last = self.share >= 1.0
+            if is_last or counters.elapsed_s - evaluated_s >= config.evaluate_every_s:
+                counters.bits_per_byte = self.held_out.bits_per_byte(self.model)
+                metrics["heldout_bits_per_byte"] = counters.bits_per_byte
+                evaluated_s = counters.elapsed_s
+                gc.collect()
+            self._log(metrics)
+            if is_last or counters.elapsed_s - saved_s >= config.checkpoint_every_s:
+                self._save()
+                saved_s = counters.elapsed_s
+        return self._result()
 
     def _batches(self) -> list[Batch]:
         """Return what the next step reads, in batches that fit the memory, short pieces first."""
@@ -221,23 +229,18 @@ class Trainer:
                 hint="lower the learning rate: --set optimizer.lr=1e-4",
             )
 
-    def _log(self, metrics: dict[str, Any], bits_per_byte: float | None) -> None:
-        if bits_per_byte is not None:
-            metrics["heldout_bits_per_byte"] = bits_per_byte
+    def _log(self, metrics: dict[str, Any]) -> None:
         with machine_errors(self.folder), (self.folder / "metrics.jsonl").open("a") as stream:
             stream.write(json.dumps(metrics) + "\n")
 
     def _save(self) -> None:
         save_state(self.folder / "checkpoints", self.model, self.optimizer, self.counters)
 
-    def _finish(self, metrics: dict[str, Any]) -> TrainResult:
-        self._save()
+    def _result(self) -> TrainResult:
         counters = self.counters
-        bits_per_byte = self.held_out.bits_per_byte(self.model)
-        self._log(metrics, bits_per_byte)
         return TrainResult(
             base_bits_per_byte=counters.base_bits_per_byte,
-            bits_per_byte=bits_per_byte,
+            bits_per_byte=counters.bits_per_byte,
             steps=counters.step,
             tokens=counters.tokens,
             seconds=counters.elapsed_s,
@@ -253,8 +256,8 @@ def _drop_metrics_after(path: Path, step: int) -> None:
     kept: list[bytes] = []
     for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
         try:
-            if json.loads(line)["step"] <= step:
+            if line.endswith(b"\n") and json.loads(line)["step"] <= step:
                 kept.append(line)
         except (ValueError, KeyError):
             continue
-    path.write_bytes(b"".join(kept))
+    replace_file(path, b"".join(kept))

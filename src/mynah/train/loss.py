@@ -22,11 +22,12 @@ class LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
         """Loss, with both gradients kept for the backward pass."""
-        hidden_NC, head_VC, target_N, weight_N, slice_tokens = inputs
+        hidden_NC, head_VC, target_N, weight_N, slice_tokens, is_recording = inputs
         matrix_VC = head_VC.to(hidden_NC.dtype)
         grad_hidden_NC = torch.empty_like(hidden_NC)
         grad_head_VC = torch.zeros_like(head_VC, dtype=torch.float32)
-        needs_gradient = any(ctx.needs_input_grad[:2])
+        # needs_input_grad is true under no_grad too, where nobody will ask for a gradient.
+        needs_gradient = is_recording and any(ctx.needs_input_grad[:2])
         loss = torch.zeros((), dtype=torch.float32, device=hidden_NC.device)
         for start in range(0, hidden_NC.shape[0], slice_tokens):
             part = slice(start, start + slice_tokens)
@@ -47,14 +48,16 @@ class LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Any) -> Any:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor | None, ...]:
         """Scale the kept gradients; each is used once, so in place."""
         grad_hidden_NC, grad_head_VC = ctx.saved_tensors
         (grad_loss,) = gradients
         if grad_loss != 1.0:
             grad_hidden_NC = grad_hidden_NC * grad_loss
             grad_head_VC = grad_head_VC * grad_loss
-        return grad_hidden_NC, grad_head_VC, None, None, None
+        return grad_hidden_NC, grad_head_VC, None, None, None, None
 
 
 def linear_cross_entropy(
@@ -74,6 +77,7 @@ def linear_cross_entropy(
         weight_N: Weight of each place; 0 where nothing is to be predicted.
         slice_tokens: Tokens whose logits exist at once; 256 over 49,152 words are 50 MB.
     """
-    loss = LinearCrossEntropy.apply(hidden_NC, head_VC, target_N, weight_N, slice_tokens)
+    inputs = (hidden_NC, head_VC, target_N, weight_N, slice_tokens, torch.is_grad_enabled())
+    loss = LinearCrossEntropy.apply(*inputs)
     assert isinstance(loss, Tensor)
     return loss

@@ -65,6 +65,9 @@ def run_training(
         f"another process trains {run}", hint="wait for it, or stop it, then run this again"
     )
     with locked(run / ".lock", busy=busy):
+        finished = read_result(run)
+        if finished is not None and (model_folder / "config.json").is_file():
+            return finished
         config = load_config(TrainConfig, run / "recipe.toml")
         keep_freed_memory()
         torch.set_num_threads(config.num_threads)
@@ -95,7 +98,7 @@ def _make_trainer(config: TrainConfig, run: Path) -> Trainer:
             hint="give mynah more posts: --posts PATH",
         )
     orders = [_order(documents, config, round(data.tokens_per_step * (1.0 - share)))]
-    if config.dialogues:
+    if share > 0.0:
         folder = _read(Path(config.dialogues), DIALOGUES_KIND).folder
         starts = np.load(folder / "replies.npy")
         if len(starts):

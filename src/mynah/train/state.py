@@ -7,6 +7,7 @@ as JSON, written last. ``latest`` is whichever finished folder has the highest s
 import errno
 import json
 import os
+import re
 import shutil
 import sys
 from dataclasses import asdict, dataclass
@@ -37,6 +38,8 @@ class Counters:
     """Steps whose loss or gradient was not finite."""
     base_bits_per_byte: float = 0.0
     """Of the base model, before the first step."""
+    bits_per_byte: float = 0.0
+    """Of the model at its last evaluation."""
 
 
 def _moments(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[str, torch.Tensor]:
@@ -58,8 +61,11 @@ def save_state(
     """
     final = folder / f"step-{counters.step:08d}"
     aside = folder / f".{final.name}.writing"
+    if (final / "counters.json").is_file():  # stopped again before a step: nothing has changed
+        return final
     with machine_errors(folder):
-        shutil.rmtree(aside, ignore_errors=True)
+        for cut_short in folder.glob(".step-*.writing"):  # by a kill; as large as a whole one
+            shutil.rmtree(cut_short, ignore_errors=True)
         aside.mkdir(parents=True)
         try:
             save_file(dict(model.state_dict()), aside / "model.safetensors")
@@ -70,7 +76,8 @@ def save_state(
             replace_file(aside / "counters.json", json.dumps(asdict(counters)).encode())
         except SafetensorError as error:
             # It wraps the system's error in its own, and says which only in words.
-            raise OSError(errno.ENOSPC, str(error)) from error
+            number = re.search(r"os error (\d+)", str(error))
+            raise OSError(int(number[1]) if number else errno.ENOSPC, str(error)) from error
         finally:
             if sys.exception() is not None:
                 shutil.rmtree(aside, ignore_errors=True)
@@ -111,5 +118,6 @@ def load_state(checkpoint: Path, model: nn.Module, optimizer: torch.optim.AdamW)
     for name, weight in model.named_parameters():
         keys = ("step", "exp_avg", "exp_avg_sq")
         if f"{name}.step" in moments:
-            optimizer.state[weight] = {key: moments[f"{name}.{key}"] for key in keys}
+            # Copied: what is loaded is a map of the file, which would stay on the disk with it.
+            optimizer.state[weight] = {key: moments[f"{name}.{key}"].clone() for key in keys}
     return counters

@@ -1,0 +1,312 @@
+"""Writes the reference pages from the code they describe, or checks that they are current.
+
+Reads the Typer app, and the syntax trees of the errors, the configs and the HTTP bodies; writes
+``docs/reference/{cli,errors,recipes,api}.md``:
+
+    python docs/generate.py            writes them
+    python docs/generate.py --check    writes nothing; exit code 1 when one is stale
+"""
+
+import ast
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from mynah.cli import app
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "mynah"
+REFERENCE = Path(__file__).parent / "reference"
+NOTICE = "<!-- Written by docs/generate.py. Do not edit: run `make docs`. -->\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a class and what its docstring says."""
+
+    name: str
+    kind: str
+    default: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A class whose fields are documented one by one."""
+
+    name: str
+    module: str
+    text: str
+    fields: tuple[Field, ...]
+
+
+# The command line
+
+
+def cli_page() -> str:
+    """Every command as its ``--help`` describes it."""
+    parts = [
+        f"{NOTICE}\n# Command line\n",
+        "Data goes to standard output, everything else to standard error. Exit codes: 0 done, "
+        "1 the answer is no, 2 the caller erred, 3 we failed.\n",
+    ]
+    for path, command in commands(typer.main.get_command(app), "mynah"):
+        context = command.make_context(path, [], resilient_parsing=True, terminal_width=92)
+        help_text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+        parts.append(f"## `{path}`\n\n```text\n{help_text}\n```\n")
+    return "\n".join(parts)
+
+
+def commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Walk the app: each command with its full name."""
+    yield path, command
+    for name, below in sorted(getattr(command, "commands", {}).items()):
+        yield from commands(below, f"{path} {name}")
+
+
+# Errors
+
+
+def errors_page() -> str:
+    """The error tree, and the codes that requests over HTTP are refused with."""
+    tree = ast.parse((SOURCE / "errors.py").read_text())
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    codes = {node.name: exit_code(node) for node in classes}
+    rows = []
+    for node in classes:
+        parent = ast.unparse(node.bases[0])
+        code = codes[node.name] or codes.get(parent, "")
+        rows.append((f"`{node.name}`", f"`{parent}`", code, first_paragraph(node)))
+    refusals = sorted(set(request_refusals()))
+    return "\n".join(
+        (
+            f"{NOTICE}\n# Errors\n",
+            "Every failure that a person may see is one of these. A command that meets one prints "
+            "`error:` and `hint:` and ends with its exit code.\n",
+            table(("error", "is a", "exit code", "meaning"), rows),
+            "## Codes of `RequestError`\n",
+            "Over HTTP the body is OpenAI's error object, with the hint beside the message.\n",
+            table(("status", "code"), [(str(status), f"`{code}`") for status, code in refusals]),
+        )
+    )
+
+
+def exit_code(node: ast.ClassDef) -> str:
+    """The exit code that a class sets, or nothing where it inherits one."""
+    for statement in node.body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "exit_code":
+            return ast.unparse(statement.value)
+    return ""
+
+
+def request_refusals() -> Iterator[tuple[int, str]]:
+    """Status and code of every ``RequestError`` that is raised anywhere."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "RequestError":
+                given = {k.arg: k.value for k in node.keywords}
+                status, code = given.get("status"), given.get("code")
+                if all(
+                    value is None or isinstance(value, ast.Constant) for value in (status, code)
+                ):
+                    yield (
+                        ast.literal_eval(status) if status else 400,
+                        ast.literal_eval(code) if code else "invalid_request",
+                    )
+
+
+# Configs and bodies
+
+
+def recipes_page() -> str:
+    """Every config, field by field."""
+    configs = [found for path in source_files() for found in described(path, is_config)]
+    tables = {field.kind: field.name for config in configs for field in config.fields}
+    parts = [
+        f"{NOTICE}\n# Recipes and settings\n",
+        "A recipe is one TOML file; `Recipe` says what it may set, and `--set key=value` reaches "
+        "every field of it, as in `--set optimizer.lr=1e-4`. A workspace keeps `Options` in its "
+        "`mynah.toml`, and each run its resolved `TrainConfig` in `runs/<run>/recipe.toml`. "
+        "Unknown keys are errors. The other settings belong to a stage and are not read from a "
+        "file.\n",
+    ]
+    for config in sorted(configs, key=lambda config: (PAGE_ORDER.get(config.name, 9), config.name)):
+        title = f"`{config.name}`"
+        if config.name in tables:
+            title += f", the table `[{tables[config.name]}]`"
+        parts.append(f"## {title}\n\n`{config.module}`. {config.text}\n")
+        parts.append(fields_table(config))
+    return "\n".join(parts)
+
+
+PAGE_ORDER = {"Recipe": 0, "DataConfig": 1, "OptimizerConfig": 2, "ScheduleConfig": 3} | {
+    "Options": 4,
+    "TrainConfig": 5,
+}
+"""What a person sets comes first; the rest follows by name."""
+
+
+def api_page() -> str:
+    """The bodies of the HTTP API, field by field."""
+    path = SOURCE / "web" / "wire.py"
+    bodies = list(described(path, lambda node: "_Body" in [ast.unparse(b) for b in node.bases]))
+    parts = [
+        f"{NOTICE}\n# Bodies of the HTTP API\n",
+        "The addresses and how to use them are in [the guide](../guides/api.md); a running server "
+        "describes itself at `/openapi.json`. Types are as JSON says and are not converted; "
+        "fields that are not listed are ignored.\n",
+    ]
+    for body in bodies:
+        parts.append(f"## `{body.name}`\n\n{body.text}\n")
+        parts.append(fields_table(body))
+    return "\n".join(parts)
+
+
+def source_files() -> list[Path]:
+    """Every module of the package."""
+    return sorted(SOURCE.rglob("*.py"))
+
+
+def is_config(node: ast.ClassDef) -> bool:
+    """Whether a class is settings: checked on load, or named so."""
+    return node.name.endswith("Config") or any(
+        isinstance(statement, ast.Assign)
+        and ast.unparse(statement.targets[0]) == "__pydantic_config__"
+        for statement in node.body
+    )
+
+
+def described(path: Path, is_wanted: Callable[[ast.ClassDef], bool]) -> Iterator[Described]:
+    """The wanted classes of a module."""
+    module = ".".join(("mynah", *path.relative_to(SOURCE).with_suffix("").parts))
+    source = path.read_text()
+    tree = ast.parse(source)
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and is_wanted(node):
+            fields = tuple(fields_of(node, source, tree))
+            yield Described(node.name, module, first_paragraph(node), fields)
+
+
+def fields_of(node: ast.ClassDef, source: str, tree: ast.Module) -> Iterator[Field]:
+    """The fields of a class, each with the string that follows it."""
+    for statement, following in zip(node.body, [*node.body[1:], None], strict=True):
+        if not isinstance(statement, ast.AnnAssign):
+            continue
+        text = ""
+        if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+            text = inspect.cleandoc(str(following.value.value))
+        kind, bounds = plain_kind(statement.annotation)
+        default, more = plain_default(statement.value, source)
+        limits = with_constants(", ".join(part for part in (bounds, more) if part), tree)
+        notes = " ".join(part for part in (text, f"({limits})" if limits else "") if part)
+        yield Field(ast.unparse(statement.target), kind, default, notes)
+
+
+def plain_kind(annotation: ast.expr) -> tuple[str, str]:
+    """A type without what ``Annotated`` adds, and that as bounds."""
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Annotated":
+        assert isinstance(annotation.slice, ast.Tuple)
+        kind, *notes = annotation.slice.elts
+        return ast.unparse(kind), ", ".join(bounds_of(note) for note in notes)
+    return ast.unparse(annotation), ""
+
+
+def plain_default(value: ast.expr | None, source: str) -> tuple[str, str]:
+    """A default as it is written, and the bounds of a pydantic field."""
+    if value is None:
+        return "required", ""
+    if isinstance(value, ast.Call) and ast.unparse(value.func) == "Field":
+        default = f"`{ast.unparse(value.args[0])}`" if value.args else "required"
+        return default, bounds_of(value)
+    if isinstance(value, ast.Call):
+        factory = next(k.value for k in value.keywords if k.arg == "default_factory")
+        if isinstance(factory, ast.Lambda):
+            return "empty", ""
+        name = ast.unparse(factory)
+        return ("its own defaults" if name[0].isupper() else f"`{name}()`"), ""
+    return f"`{ast.get_source_segment(source, value)}`", ""
+
+
+def bounds_of(call: ast.expr) -> str:
+    """The keywords of ``Field(...)``, as a reader would write them."""
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    names = {"min_length": "length >=", "max_length": "length <="}
+    return ", ".join(
+        f"{(signs | names)[keyword.arg]} {ast.unparse(keyword.value)}"
+        for keyword in (call.keywords if isinstance(call, ast.Call) else ())
+        if keyword.arg in signs | names
+    )
+
+
+def with_constants(text: str, tree: ast.Module) -> str:
+    """Put the numbers of a module in place of their names."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            text = text.replace(ast.unparse(node.targets[0]), f"{node.value.value}")
+    return text
+
+
+# Markdown
+
+
+def fields_table(found: Described) -> str:
+    """The fields of a class as a table."""
+    rows = [(f"`{f.name}`", f"`{f.kind}`", f.default, f.text) for f in found.fields]
+    return table(("field", "type", "default", "meaning"), rows)
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table; a bar inside a cell is escaped, a line break becomes a space."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(map(cell, line))} |\n" for line in lines)
+
+
+def cell(text: str) -> str:
+    """Text as one cell."""
+    return " ".join(text.replace("``", "`").split()).replace("|", "\\|")
+
+
+def paragraphs(text: str | None) -> str:
+    """Help as Markdown: its paragraphs, each on one line."""
+    blocks = inspect.cleandoc(text or "").split("\n\n")
+    return "\n\n".join(" ".join(block.split()) for block in blocks) + "\n"
+
+
+def first_paragraph(node: ast.ClassDef) -> str:
+    """What a docstring says first."""
+    return paragraphs(ast.get_docstring(node)).split("\n\n")[0].strip().replace("``", "`")
+
+
+PAGES = {
+    "api.md": api_page,
+    "cli.md": cli_page,
+    "errors.md": errors_page,
+    "recipes.md": recipes_page,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or compare them with what would be written."""
+    stale: list[str] = []
+    for name, make in PAGES.items():
+        path, text = REFERENCE / name, make()
+        if path.is_file() and path.read_text() == text:
+            continue
+        stale.append(name)
+        if "--check" not in arguments:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+    if "--check" in arguments and stale:
+        sys.stderr.write(f"error: docs/reference is stale: {', '.join(stale)}\n")
+        sys.stderr.write("hint: make docs\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,356 @@
+"""A run from its recipe to a model, stopped, killed and resumed."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.fakes.tiny_network import Network
+
+from mynah.corpus import DialogueConfig, build_dialogues
+from mynah.errors import CheckpointError, ConfigError, DataError, MachineError
+from mynah.model import load_checkpoint, pack
+from mynah.train import OptimizerConfig, Trainer, TrainConfig, TrainResult, read_result, run_training
+from mynah.train.run import _make_trainer  # pyright: ignore[reportPrivateUsage]
+from mynah.workspace import locked
+
+STEP_FIELDS = {
+    "step",
+    "loss",
+    "lr",
+    "tokens",
+    "tokens_per_s",
+    "step_time_s",
+    "elapsed_s",
+    "remaining_s",
+    "mfu",
+}
+RESULT_FIELDS = {
+    "base_bits_per_byte",
+    "bits_per_byte",
+    "steps",
+    "tokens",
+    "seconds",
+    "tokens_per_s",
+    "peak_memory_bytes",
+}
+
+
+def rows_of(run: Path) -> list[dict[str, Any]]:
+    text = (run / "metrics.jsonl").read_text()
+    assert text.endswith("\n")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def losses_of(run: Path) -> list[tuple[int, float]]:
+    return [(row["step"], row["loss"]) for row in rows_of(run) if row["step"]]
+
+
+def weights_of(model: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(model)[1]
+
+
+def assert_same_model(one: Path, other: Path) -> None:
+    ours, theirs = weights_of(one), weights_of(other)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+
+
+def stops_after(num_steps: int) -> Callable[[], bool]:
+    """Go on until asked once more than ``num_steps`` times."""
+    asked = 0
+
+    def keep_going() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked <= num_steps
+
+    return keep_going
+
+
+@pytest.fixture(scope="session")
+def unbroken(
+    network: Network, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path, TrainResult]:
+    """Twelve steps without a stop: the run, its model, its result."""
+    torch.set_num_threads(1)
+    root = tmp_path_factory.mktemp("unbroken")
+    run = network.write_run(root / "run", network.config(num_steps=12))
+    result = run_training(run, root / "model")
+    assert result is not None
+    return run, root / "model", result
+
+
+Unbroken = tuple[Path, Path, TrainResult]
+
+
+def test_loss_and_bits_per_byte_fall(unbroken: Unbroken):
+    run, _, result = unbroken
+    losses = [loss for _, loss in losses_of(run)]
+    assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
+    assert result.bits_per_byte < 0.9 * result.base_bits_per_byte
+    assert result.skipped_steps == result.num_resumed_steps == 0
+
+
+def test_metrics_are_what_the_pages_read(unbroken: Unbroken):
+    run, _, result = unbroken
+    first, *rows = rows_of(run)
+    assert first == {
+        "step": 0,
+        "elapsed_s": 0.0,
+        "heldout_bits_per_byte": result.base_bits_per_byte,
+    }
+    assert [row["step"] for row in rows] == list(range(1, 13))
+    assert all(row.keys() >= STEP_FIELDS for row in rows)
+    assert rows[-1]["heldout_bits_per_byte"] == result.bits_per_byte
+    assert rows[-1]["remaining_s"] == 0.0
+    assert all(a["tokens"] < b["tokens"] for a, b in zip(rows, rows[1:], strict=False))
+    assert rows[-1]["tokens"] == result.tokens
+    assert rows[0]["lr"] == pytest.approx(1.5e-3)
+
+
+def test_the_result_is_written_and_checkpoints_are_gone(unbroken: Unbroken):
+    run, _, result = unbroken
+    raw = json.loads((run / "result.json").read_bytes())
+    assert raw.keys() >= RESULT_FIELDS
+    assert read_result(run) == result
+    assert not (run / "checkpoints").exists()
+
+
+def test_the_model_loads_in_transformers(unbroken: Unbroken, network: Network):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    _, folder, _ = unbroken
+    theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids_N = torch.tensor(tokenizer.encode("The harbour opens at 7, say 12 people"))
+    mynah = replace(network, base=folder).load()
+    with torch.no_grad():
+        ours = mynah(ids_N, pack([len(ids_N)]))
+        assert (ours - theirs(ids_N[None]).logits[0]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("stops", [[5], [0, 0, 9], [12]])
+def test_a_stopped_run_ends_where_an_unbroken_one_does(
+    unbroken: Unbroken, network: Network, tmp_path: Path, stops: list[int]
+):
+    run = network.write_run(tmp_path / "run", network.config(num_steps=12))
+    result = None
+    for num_steps in stops:
+        result = run_training(run, tmp_path / "model", keep_going=stops_after(num_steps))
+        if sum(stops) < 12:
+            assert result is None
+            assert not (tmp_path / "model").exists()
+            assert len(list((run / "checkpoints").iterdir())) == 1
+    result = result or run_training(run, tmp_path / "model")
+    assert result is not None
+    assert losses_of(run) == losses_of(unbroken[0])
+    assert_same_model(tmp_path / "model", unbroken[1])
+    assert result.bits_per_byte == unbroken[2].bits_per_byte
+    assert result.base_bits_per_byte == unbroken[2].base_bits_per_byte
+
+
+def start_worker(run: Path, model: Path) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "mynah.job.worker", str(run), str(model), str(os.getpid())]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+def wait_for_steps(run: Path, process: "subprocess.Popen[bytes]", num_steps: int) -> None:
+    path = run / "metrics.jsonl"
+    deadline = time.monotonic() + 30
+    while not path.exists() or path.read_bytes().count(b"\n") <= num_steps:
+        assert process.poll() is None, "the worker ended by itself"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(network: Network, tmp_path: Path):
+    config = network.config(num_steps=24, checkpoint_every_s=0.1)
+    run = network.write_run(tmp_path / "run", config)
+    with start_worker(run, tmp_path / "model") as process:
+        wait_for_steps(run, process, 8)
+        with pytest.raises(ConfigError, match="another process trains"):
+            run_training(run, tmp_path / "model")
+        process.send_signal(signal.SIGKILL)
+    with (run / "metrics.jsonl").open("a") as stream:
+        stream.write('{"step": 25, "loss": 1.')  # as a kill in the middle of a write leaves it
+    result = run_training(run, tmp_path / "model")
+    assert result is not None
+    assert result.num_resumed_steps > 0
+    other = network.write_run(tmp_path / "other", replace(config, checkpoint_every_s=1e6))
+    expected = run_training(other, tmp_path / "expected")
+    assert expected is not None
+    assert losses_of(run) == losses_of(other)
+    assert [row["step"] for row in rows_of(run)] == list(range(25))
+    assert_same_model(tmp_path / "model", tmp_path / "expected")
+    assert (result.tokens, result.bits_per_byte) == (expected.tokens, expected.bits_per_byte)
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_anew(
+    unbroken: Unbroken, network: Network, tmp_path: Path
+):
+    run = network.write_run(tmp_path / "run", network.config(num_steps=12))
+    (run / "metrics.jsonl").write_bytes((unbroken[0] / "metrics.jsonl").read_bytes()[:2000])
+    run_training(run, tmp_path / "model")
+    assert losses_of(run) == losses_of(unbroken[0])
+
+
+def test_a_run_killed_between_its_end_and_its_result_repeats_nothing(
+    unbroken: Unbroken, network: Network, tmp_path: Path
+):
+    """Everything is saved, the model is not written: the next process only writes it."""
+    run = network.write_run(tmp_path / "run", network.config(num_steps=12))
+    trainer = _make_trainer(network.config(num_steps=12), run)
+    first = trainer.run()
+    result = run_training(run, tmp_path / "model")
+    assert result == replace(first, num_resumed_steps=12, peak_memory_bytes=result.peak_memory_bytes)
+    assert losses_of(run) == losses_of(unbroken[0])
+    assert_same_model(tmp_path / "model", unbroken[1])
+
+
+def test_a_finished_run_is_not_run_again(unbroken: Unbroken):
+    run, model, result = unbroken
+    before = (run / "metrics.jsonl").read_bytes()
+    assert run_training(run, model, keep_going=lambda: False) == result
+    assert (run / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "counters.json"])
+def test_a_checkpoint_cut_short_is_refused(network: Network, tmp_path: Path, name: str):
+    run = network.write_run(tmp_path / "run", network.config())
+    assert run_training(run, tmp_path / "model", keep_going=stops_after(2)) is None
+    (checkpoint,) = (run / "checkpoints").iterdir()
+    path = checkpoint / name
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(CheckpointError, match="cannot be read") as caught:
+        run_training(run, tmp_path / "model")
+    assert str(checkpoint) in caught.value.message
+    assert "delete that folder" in caught.value.hint
+    for file in checkpoint.iterdir():
+        file.unlink()
+    checkpoint.rmdir()  # as the hint says
+    assert run_training(run, tmp_path / "model") is not None
+
+
+def poisoned(trainer: Trainer, steps: set[int]) -> Callable[[], bool]:
+    """Break one weight before ``steps`` and put it back afterwards."""
+    weight = trainer.model.model.norm.weight
+    kept = weight.detach().clone()
+
+    def keep_going() -> bool:
+        nonlocal kept
+        with torch.no_grad():
+            if weight.isfinite().all():
+                kept = weight.detach().clone()
+            weight.copy_(kept if trainer.counters.step not in steps else kept * math.nan)
+        return True
+
+    return keep_going
+
+
+def test_steps_that_are_not_finite_are_skipped_and_counted(network: Network, tmp_path: Path):
+    run = network.write_run(tmp_path / "run", network.config())
+    trainer = _make_trainer(network.config(), run)
+    result = trainer.run(keep_going=poisoned(trainer, {2, 3}))
+    assert result is not None
+    assert result.skipped_steps == 2
+    assert result.steps == 6
+    assert all(weight.isfinite().all() for weight in trainer.model.parameters())
+    losses = [loss for _, loss in losses_of(run)]
+    assert [math.isfinite(loss) for loss in losses] == [True, True, False, False, True, True]
+    assert math.isfinite(result.bits_per_byte)
+
+
+def test_too_many_skipped_steps_end_the_run(network: Network, tmp_path: Path):
+    config = network.config(optimizer=OptimizerConfig(lr=1e-3, max_skipped_steps=2))
+    trainer = _make_trainer(config, network.write_run(tmp_path / "run", config))
+    with pytest.raises(CheckpointError, match="3 steps") as caught:
+        trainer.run(keep_going=poisoned(trainer, {1, 2, 3, 4}))
+    assert "learning rate" in caught.value.hint
+
+
+def test_a_full_disk_leaves_the_former_checkpoint(network: Network, tmp_path: Path):
+    config = network.config()
+    run = network.write_run(tmp_path / "run", config)
+    (run / "checkpoints").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(run / "checkpoints")]
+    if os.getuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("needs to be root and to mount a small file system")
+    try:
+        assert run_training(run, tmp_path / "model", keep_going=stops_after(3)) is None
+        with pytest.raises(MachineError, match="disk is full") as caught:
+            run_training(run, tmp_path / "model", keep_going=stops_after(1))
+        assert caught.value.hint
+        (kept,) = (run / "checkpoints").iterdir()
+        assert kept.name == "step-00000003"
+        subprocess.run(["mount", "-o", "remount,size=8m", str(run / "checkpoints")], check=True)
+        assert run_training(run, tmp_path / "model") is not None
+    finally:
+        subprocess.run(["umount", str(run / "checkpoints")], check=True)
+
+
+def test_a_save_removes_what_a_killed_one_left(network: Network, tmp_path: Path):
+    run = network.write_run(tmp_path / "run", network.config())
+    (run / "checkpoints" / ".step-00000001.writing").mkdir(parents=True)
+    run_training(run, tmp_path / "model", keep_going=stops_after(2))
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000002"]
+
+
+def test_posts_alone_train_too(network: Network, tmp_path: Path):
+    config = network.config(dialogues="")
+    result = run_training(network.write_run(tmp_path / "run", config), tmp_path / "model")
+    assert result is not None
+    assert result.bits_per_byte < result.base_bits_per_byte
+
+
+def test_dialogues_without_one_are_no_obstacle(network: Network, tmp_path: Path):
+    empty = build_dialogues(
+        network.corpus, network.posts, tmp_path / "none", config=DialogueConfig(num_dialogues=0)
+    )
+    assert empty.counts["num_dialogues"] == 0
+    config = network.config(num_steps=1, dialogues=str(empty.folder))
+    assert run_training(network.write_run(tmp_path / "run", config), tmp_path / "model")
+
+
+def change(config: TrainConfig, field: str, folder: Path) -> TrainConfig:
+    return replace(config, **{field: str(folder)})
+
+
+@pytest.mark.parametrize(
+    ("field", "error"),
+    [("base", CheckpointError), ("corpus", DataError), ("dialogues", DataError)],
+)
+def test_a_missing_input_is_named(
+    network: Network, tmp_path: Path, field: str, error: type[Exception]
+):
+    config = change(network.config(), field, tmp_path / "nowhere")
+    with pytest.raises(error, match="nowhere"):
+        run_training(network.write_run(tmp_path / "run", config), tmp_path / "model")
+
+
+def test_a_corpus_without_training_documents_is_refused(network: Network, tmp_path: Path):
+    from shutil import copytree
+
+    from mynah.corpus import write_shard
+
+    corpus = copytree(network.corpus.folder, tmp_path / "corpus")
+    write_shard(corpus / "train", [], post_ids=[], vocab_size=400)
+    config = change(network.config(), "corpus", corpus)
+    with pytest.raises(DataError, match="no training document"):
+        run_training(network.write_run(tmp_path / "run", config), tmp_path / "model")
+
+
+def test_a_second_process_is_refused(network: Network, tmp_path: Path):
+    run = network.write_run(tmp_path / "run", network.config())
+    held = locked(run / ".lock", busy=ConfigError("never", hint="never"))
+    with held, pytest.raises(ConfigError, match="another process trains"):
+        run_training(run, tmp_path / "model")
