@@ -42,7 +42,7 @@ def load_config(kind: type[T], path: Path, *, overrides: Sequence[str] = ()) -> 
     """Read ``path`` as TOML, apply ``key.sub=value`` overrides, check against ``kind``."""
     try:
         values = tomllib.loads(path.read_text())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise ConfigError(f"no recipe at {path}", hint="look in recipes/ for one") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}", hint="mend that line") from error

@@ -9,7 +9,9 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
+import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ from typing import IO, Any, cast
 from mynah.errors import ConfigError, DataError, machine_errors
 
 __all__ = [
+    "SETTINGS",
     "Artifact",
     "ArtifactWriter",
     "Workspace",
@@ -31,6 +34,9 @@ __all__ = [
     "set_latest",
     "writing_artifact",
 ]
+
+SETTINGS = "mynah.toml"
+"""The file that makes a folder a workspace."""
 
 Json = Any
 """A value that JSON can hold."""
@@ -75,7 +81,7 @@ class Workspace:
     @property
     def settings(self) -> Path:
         """The settings of this workspace."""
-        return self.root / "mynah.toml"
+        return self.root / SETTINGS
 
     def create(self) -> None:
         """Make the folder if it is not there; refuse one that holds something else."""
@@ -84,7 +90,9 @@ class Workspace:
                 f"the workspace {self.root} is a file", hint="name a folder: mynah up my-network"
             )
         if self.root.is_dir() and not self.settings.exists() and any(self.root.iterdir()):
-            foreign = [p.name for p in self.root.iterdir() if p.name != ".lock"]
+            # A kill, or a full disk, may have come before the settings were there.
+            ours = re.compile(r"\.lock|\.mynah\.toml\.\d+\.writing")
+            foreign = [p.name for p in self.root.iterdir() if not ours.fullmatch(p.name)]
             if foreign:
                 raise ConfigError(
                     f"{self.root} is not empty and is no workspace: it holds {foreign[0]!r}",
@@ -94,6 +102,21 @@ class Workspace:
             self.root.mkdir(parents=True, exist_ok=True)
             if not self.settings.exists():
                 replace_file(self.settings, b"# Settings of this mynah workspace.\n")
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half written; kills never add up to a full disk.
+
+        Only for the process that holds the workspace's lock. A trainer that has not yet noticed
+        that its parent is gone keeps what it is writing.
+        """
+        for folder in self.root.glob("*/.*.writing"):
+            if folder.is_dir():
+                shutil.rmtree(folder, ignore_errors=True)
+        for pattern in (".*.writing", "*/.*.writing", "*/*/.*.writing"):
+            for path in self.root.glob(pattern):
+                pid = path.name.split(".")[-2]
+                if path.is_file() and pid.isdecimal() and not Path("/proc", pid).exists():
+                    path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +151,7 @@ class Artifact:
             found = file_sha256(path) if path.is_file() else "no file"
             if found != facts["sha256"]:
                 raise DataError(
-                    f"{path} has hash {found}, its manifest says {facts['sha256']}",
+                    f"{path} is damaged: it has hash {found}, its manifest says {facts['sha256']}",
                     hint=f"delete {self.folder} and run the same command again to rebuild it",
                 )
 
@@ -194,7 +217,7 @@ def latest_artifact(parent: Path, *, kind: str) -> Artifact | None:
     """Return the artifact in use, or ``None`` when the room has none yet."""
     try:
         name = (parent / "latest").read_text().strip()
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeDecodeError):
         return None
     return read_artifact(parent / name, kind=kind) if name else None
 
@@ -252,11 +275,14 @@ def replace_file(path: Path, content: bytes) -> None:
     with machine_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.getpid()}.writing")
-        with aside.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(path)
+        try:
+            with aside.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)  # a full disk must not be kept full
 
 
 def _sync(path: Path) -> None:
@@ -268,18 +294,23 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path, *, busy: ConfigError) -> Generator[IO[str]]:
+def locked(path: Path, *, busy: ConfigError, wait_s: float = 0.0) -> Generator[IO[str]]:
     """Hold an exclusive lock that the system frees when this process ends, however it ends.
 
     Raises:
-        ConfigError: ``busy``, when another process holds it.
+        ConfigError: ``busy``, when another process still holds it after ``wait_s``.
     """
+    deadline_s = time.monotonic() + wait_s
     with machine_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("a+")
     with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise busy from error
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline_s:
+                    raise busy from error
+                time.sleep(0.1)
         yield stream

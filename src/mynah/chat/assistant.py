@@ -106,12 +106,14 @@ def _grounded(
     )
     num_supported = num_dropped = 0
     is_declined = False
-    last = Delta(finish_reason="stop")
+    said: list[str] = []
+    last: Delta | None = None
     with closing(_spoken(engine, prompt, sampling)) as spoken:
         for item in spoken:
             if isinstance(item, Delta):
                 last = item
                 continue
+            said.append(item)
             if item.startswith(NO_ANSWER):
                 # Posts with every telling word of the question outweigh a small model's "no".
                 is_declined = not num_supported and retrieval.coverage < SURE_COVERAGE
@@ -132,7 +134,19 @@ def _grounded(
             if quoted is not None:
                 num_supported += 1
                 yield replace(quoted, text=quoted.text + "\n")
+        if num_supported == 0:  # posts of nothing but links have no words to quote
+            yield Sentence(text=NO_ANSWER)
+    last = last or _counted(engine, prompt, said)
     yield _finished(engine, last, is_answered=num_supported > 0)
+
+
+def _counted(engine: Engine, prompt: Sequence[Message], said: Sequence[str]) -> Delta:
+    """Count the tokens of an answer that was stopped early; the template's own are left out."""
+    return Delta(
+        finish_reason="stop",
+        num_prompt_tokens=sum(engine.count_tokens(message.content) for message in prompt),
+        num_completion_tokens=engine.count_tokens("\n".join(said)),
+    )
 
 
 def _prompt(

@@ -20,30 +20,30 @@ __all__ = ["Grounding", "shown_post"]
 MARK = re.compile(r"\s*\[(\d+)\]")
 QUOTED = re.compile(r'"([^"]*)"')
 ATTRIBUTION = re.compile(
-    r"^\W*?(?:[Aa]ccording to (?P<source>@?[\w.@-]+(?: [A-Z]\w+)?),"
+    r"^[^\w\"@]*(?:[Aa]ccording to (?P<source>@?[\w.@-]+(?: [A-Z]\w+)?),"
     r"|(?P<name>@?[\w.@-]+(?: \w+)?) (?:also )?"
     r"(?:writes|wrote|says|said|thinks|claims|tweeted|posted|asks|calls)\b(?: that\b)?:?)"
 )
 PREAMBLE = re.compile(r"^(?:The|My) answer(?: to (?:the|this|your) question)? is[:,]?\s*", re.I)
 ANYBODY = frozenset(("a post", "one post", "another post", "the post", "they", "people"))
 """Who may be said to write what stands in any post."""
-AROUND = frozenset(
+_AROUND = (
     "a an the one another this post posts it people they and also as in writes wrote says said "
-    "say write that on social network someone somebody".split()
+    "say write that on social network someone somebody"
 )
+AROUND = frozenset(_AROUND.split())
 """Words that may stand around a quotation: they claim no more than that someone writes it."""
 
-WORD = re.compile(
-    r"(?<![\w-])-?\d+(?:[.,:]\d+)*%?|[\w@]+(?:['.@-]\w+)*%?|[?!.]*\?[?!.]*|[^\w\s]"
-)
+WORD = re.compile(r"(?<![\w-])-?\d+(?:[.,:]\d+)*%?|[\w@]+(?:['.@-]\w+)*%?|[?!.]*\?[?!.]*|[^\w\s]")
 SENTENCE_END = re.compile(r"(?<=[.!?;])\s+")
-TURNS = frozenset(
+_TURNS = (
     "not no never nobody none nor neither nothing nowhere cannot without hardly barely scarcely "
     "rarely seldom dont doesnt didnt isnt arent wasnt werent wont cant couldnt wouldnt shouldnt "
     "hasnt havent hadnt aint if unless whether would could might may maybe perhaps allegedly "
     "supposedly deny denies denied denying doubt doubts false falsely wrong wrongly lie lies lied "
-    "myth hoax fake rumor rumour joke joking kidding imagine pretend pretends ?".split()
+    "myth hoax fake rumor rumour joke joking kidding imagine pretend pretends ?"
 )
+TURNS = frozenset(_TURNS.split())
 """Words that turn the meaning of their sentence: who cuts them off says something else."""
 
 MIN_WORDS = 2
@@ -55,7 +55,7 @@ MIN_MEANT = 0.5
 def shown_post(cited: CitedPost) -> ShownPost:
     """Return what the model saw of a post."""
     post = cited.post
-    return ShownPost(author=post.author, created_at=post.created_at, text=post.text)
+    return ShownPost(author=post.speaker, created_at=post.created_at, text=post.text)
 
 
 def _words(text: str) -> list[str]:
@@ -65,9 +65,12 @@ def _words(text: str) -> list[str]:
     for found in WORD.findall(folded):
         if found.endswith("?"):
             words.append("?")
-        elif found[0].isalnum() or found[0] in "_@-" or unicodedata.category(found[0])[0] == "S":
-            if word := found.strip("@.-_") if found[0] != "-" else found:
-                words.append(word)
+        elif found[-1].isdigit() or found[-1] == "%":
+            words.append(found.lstrip("@"))
+        elif found[0].isalnum() or found[0] in "_@":
+            words.extend([found.strip("@_")] if found.strip("@_") else [])
+        elif unicodedata.category(found[0])[0] in "SM":  # symbols, and the vowel signs of India
+            words.append(found)
     return words
 
 

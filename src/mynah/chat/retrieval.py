@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mynah.chat.events import CitedPost
-from mynah.search import Candidate, Query, SearchIndex, parse_query
+from mynah.search import Candidate, Query, SearchIndex, parse_query, tokenise
 from mynah.serve import Message
 
 __all__ = ["Retrieval", "retrieve", "stop_terms"]
@@ -30,17 +30,26 @@ FOLLOW_UP = re.compile(
 )
 ASKED_OF = (
     re.compile(
-        r"\b(?:did|does|do|has|have)\s+(@?\w+(?:\s\w+)?)\s+(?:ever\s+|really\s+)?(?:say|"
+        r"\b(?:did|does|do|has|have)\s+(@[\w.-]+(?:@[\w.-]+)?|\w+(?:\s\w+)?)\s+(?:ever\s+|really\s+)?(?:say|"
         r"said|think|thought|write|written|wrote|post|posted|claim|claimed|feel|mean)\b",
         re.I,
     ),
-    re.compile(r"\b(?:according to|by|from)\s+(@?\w+(?:\s[A-Z]\w+)?)", re.I),
+    re.compile(r"\b(?:according to|by|from)\s+(@[\w.-]+(?:@[\w.-]+)?|\w+(?:\s[A-Z]\w+)?)", re.I),
     re.compile(
-        r"^\W*(@?\w+(?:\s\w+)?)(?:'s|\u2019s)\s+(?:opinion|view|position|take|posts?)\b", re.I
+        r"^\W*(@[\w.-]+(?:@[\w.-]+)?|\w+(?:\s\w+)?)(?:'s|\u2019s)\s+(?:opinion|view|position|take|posts?)\b",
+        re.I,
     ),
 )
 """Where a question names whose words it asks for; a name after "about" is what they are about."""
 NAMELESS = frozenset(("people", "they", "anyone", "anybody", "he", "she", "you", "we", "it"))
+
+HANDLE_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]{2,}")
+SMALL_TALK = re.compile(
+    r"\W*(?:(?:hello|hi|hey|there|thanks|thank you|thx|very much|so much|a lot|ok|okay|yes|no|good|"
+    r"great|nice|cool|morning|evening|afternoon|welcome|bye|goodbye)\b\W*)+",
+    re.IGNORECASE,
+)
+"""A whole message of such words asks nothing, and goes on with nothing."""
 
 MIN_COVERAGE = 0.5
 """Share of the question's telling words that a post must have to fit."""
@@ -77,6 +86,8 @@ def retrieve(index: SearchIndex, messages: Sequence[Message]) -> Retrieval:
     """
     questions = [message.content for message in messages if message.role == "user"]
     question = questions[-1]
+    if SMALL_TALK.fullmatch(question):
+        return Retrieval((), None, (), 0.0)
     stop = stop_terms(index)
     query = parse_query(question, match="any")
     terms = [term for term in query.text_terms if term not in stop]
@@ -86,29 +97,44 @@ def retrieve(index: SearchIndex, messages: Sequence[Message]) -> Retrieval:
             query, text=f"{questions[-2]} {query.text}", author=query.author or earlier.author
         )
         terms = [term for term in query.text_terms if term not in stop]
-    author = query.author or _author_asked_about(index, query.text)
+    author, name = query.author, query.author or ""
+    if author is None:
+        author, name = _author_asked_about(index, query.text)
     if author is not None:
-        named = set(index.analyse(author)) | {t for t in terms if t in author.casefold()}
+        named = set(index.analyse(name))
         terms = [term for term in terms if term not in named]
         query = replace(query, author=author)
     posts, coverage = _select(index, query, terms)
     return Retrieval(tuple(terms), author, posts, coverage)
 
 
-def _author_asked_about(index: SearchIndex, question: str) -> str | None:
-    """Return the author whose words are asked for: a handle, or a name within one handle alone."""
+def _author_asked_about(index: SearchIndex, question: str) -> tuple[str | None, str]:
+    """Return the author whose words are asked for, and the name that the question gives them.
+
+    A handle is taken at its word, even one that nobody here has; a name must be one handle's alone.
+    """
+    stop = stop_terms(index)
     for shape in ASKED_OF:
         for found in shape.finditer(question):
-            name = found[1].casefold()
-            if name.startswith("@"):
-                return index.authors.get(name[1:])
-            for word in (name.replace(" ", ""), *name.split()):
-                if len(word) < 3 or word in NAMELESS:
+            name = found[1].rstrip(".-")
+            folded = name.casefold()
+            if folded.startswith("@"):
+                return index.authors.get(folded[1:], folded[1:]), name
+            for word in (folded.replace(" ", ""), *folded.split()):
+                if len(word) < 3 or word in NAMELESS or stop.issuperset(index.analyse(word)):
                     continue
-                known = [shown for folded, shown in index.authors.items() if word in folded]
+                known = [shown for shown in index.authors.values() if _is_named(shown, word)]
                 if len(known) == 1:
-                    return known[0]
-    return None
+                    return known[0], name
+    return None, ""
+
+
+def _is_named(author: str, word: str) -> bool:
+    """Whether ``word`` is a handle, a word of it, or begins or ends it and is not short."""
+    folded = author.casefold()
+    if word == folded or word in (part.casefold() for part in HANDLE_PART.findall(author)):
+        return True
+    return len(word) >= 5 and (folded.startswith(word) or folded.endswith(word))
 
 
 def _select(
@@ -117,7 +143,7 @@ def _select(
     """Choose the posts that fit, best first; and the share of the question the best one has."""
     if not terms and query.author is None:
         return (), 0.0
-    wanted = replace(query, text=" ".join(_surface(index, query.text, set(terms))))
+    wanted = replace(query, text=" ".join(_surface(query.text, set(terms))))
     result = index.search(wanted, limit=NUM_CANDIDATES)
     total = sum(index.idf(term) for term in terms)
     coverage = 0.0
@@ -128,6 +154,8 @@ def _select(
         covered = sum(index.idf(term) for term in terms if term in found)
         if total and covered < MIN_COVERAGE * total:
             continue
+        if query.author is not None and not _is_by(candidate, query.author):
+            continue  # a repost is not its author's word
         if any(len(found & other) > 0.8 * len(found | other) for other in seen):
             continue
         coverage = max(coverage, covered / total if total else 1.0)
@@ -142,6 +170,10 @@ def _select(
     return cited, coverage
 
 
-def _surface(index: SearchIndex, text: str, terms: set[str]) -> list[str]:
+def _is_by(candidate: Candidate, author: str) -> bool:
+    return candidate.post.speaker.casefold() == author.casefold()
+
+
+def _surface(text: str, terms: set[str]) -> list[str]:
     """Words of ``text`` that are telling, as they were typed."""
-    return [word for word in re.findall(r"[#@$]?\w+", text) if set(index.analyse(word)) & terms]
+    return [text[t.start : t.end] for t in tokenise(text) if t.term in terms]

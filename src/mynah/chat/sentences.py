@@ -5,7 +5,9 @@ import re
 __all__ = ["SentenceSplitter"]
 
 # A full stop, perhaps a closing quote and marks, then space and something that can begin anew.
-END = re.compile(r"[.!?][\"')\]]*(?:\s*\[\d+\])*(?=\s+[A-Z0-9@\"'(])|\"\s*(?:\[\d+\]\s*)+(?=\S)")
+END = re.compile(
+    r"[.!?][\"')\]]*(?:\s*\[\d+\])*(?=\s+[A-Z0-9@\"'(])|\"\s*(?:\[\d+\]\s*)+(?=[^\s\[])"
+)
 
 
 class SentenceSplitter:

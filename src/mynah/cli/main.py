@@ -46,7 +46,7 @@ def top(
 
 
 @app.command()
-def up(
+def up(  # long: each option is a parameter with its help beside it
     workspace: Annotated[Path, typer.Argument(help="Folder of the network; made if missing.")],
     posts_paths: Annotated[
         list[Path] | None,
@@ -84,7 +84,10 @@ def up(
         Path | None, typer.Option(help="A recipe, such as recipes/scratch_cpu.toml.")
     ] = None,
     exit_when_done: Annotated[
-        bool, typer.Option(help="Stop once the trained model answers, instead of serving on.")
+        bool,
+        typer.Option(
+            "--exit-when-done", help="Stop once the trained model answers, instead of serving on."
+        ),
     ] = False,
 ) -> None:
     """Read the posts, open the pages, train on them, swap the trained model in.
@@ -131,6 +134,13 @@ def main() -> None:
         sys.exit(0)
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        sys.stderr.write(
+            f"error: {place}{error.strerror or error}\n"
+            "hint: check that path, its permissions and the disk, then run the same command again\n"
+        )
+        sys.exit(3)
     # Click hands back the code of an Exit instead of raising it.
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -28,10 +28,10 @@ def read(
     ] = False,
 ) -> None:
     """Read exports and print what is in them; nothing is kept."""
+    from mynah.cli.columns import parse_columns
     from mynah.posts import ReadOptions, iterate_posts, read_posts
 
-    pairs = [pair.partition("=") for pair in column or []]
-    options = ReadOptions(network=network, columns={name: value for name, _, value in pairs})
+    options = ReadOptions(network=network, columns=parse_columns(column or []))
     with TemporaryDirectory() as folder:
         artifact = read_posts(paths, Path(folder), options=options)
         if as_json:

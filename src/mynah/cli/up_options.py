@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mynah.cli.columns import parse_columns
 from mynah.config import load_config, override_config
-from mynah.errors import ConfigError
-from mynah.job import Options, Recipe, read_options, run_up, save_options
+from mynah.job import Options, Recipe, read_options, run_up
 from mynah.workspace import Workspace
 
 __all__ = ["Asked", "run"]
@@ -28,9 +28,7 @@ def run(workspace: Path, asked: Asked, *, host: str, port: int, exit_when_done: 
     """Merge, remember, do the main job."""
     place = Workspace(workspace.expanduser().absolute())
     options = _merged(read_options(place), asked)
-    place.create()
-    save_options(place, options)
-    run_up(place.root, read_options(place), host=host, port=port, exit_when_done=exit_when_done)
+    run_up(place.root, options, host=host, port=port, exit_when_done=exit_when_done)
 
 
 def _merged(options: Options, asked: Asked) -> Options:
@@ -40,17 +38,11 @@ def _merged(options: Options, asked: Asked) -> Options:
     if asked.train_minutes is not None:
         recipe = replace(recipe, schedule=replace(recipe.schedule, max_minutes=asked.train_minutes))
     recipe = override_config(recipe, asked.set_value)
-    columns = dict(options.columns)
-    for pair in asked.column:
-        name, equals, column = pair.partition("=")
-        if not equals:
-            raise ConfigError(f"--column {pair!r} has no '='", hint="write --column text=body")
-        columns[name] = column
     return replace(
         options,
         posts=[str(p) for p in asked.posts] if asked.posts else options.posts,
         base=asked.base if asked.base is not None else options.base,
         network=asked.network if asked.network is not None else options.network,
-        columns=columns,
+        columns=parse_columns(asked.column) or options.columns,
         recipe=recipe,
     )

@@ -25,7 +25,7 @@ __all__ = ["DIALOGUES_KIND", "build_dialogues", "encode_dialogue"]
 DIALOGUES_KIND = "mynah.dialogues/1"
 """Kind of the dialogues' artifact."""
 
-_BUILDER_VERSION = 2
+_BUILDER_VERSION = 4
 """Raised with every change of what is built from the same corpus."""
 _DEFAULT_CONFIG = DialogueConfig()
 
@@ -69,17 +69,22 @@ def build_dialogues(
         starts: list[int] = []
         for number, dialogue in enumerate(made, start=1):
             tokens, start = encode_dialogue(tokenizer, dialogue)
-            encoded.append(tokens)
-            starts.append(start)
+            if len(tokens) <= config.max_tokens:
+                encoded.append(tokens)
+                starts.append(start)
             progress(number, len(made), note="dialogues")
         num_tokens = write_shard(
             writer.folder / "train",
             encoded,
-            post_ids=[[] for _ in made],
+            post_ids=[[] for _ in encoded],
             vocab_size=tokenizer.get_vocab_size(),
         )
         np.save(writer.folder / "replies.npy", np.array(starts, dtype=np.int64))
-        writer.counts.update(num_dialogues=len(made), num_tokens=num_tokens)
+        writer.counts.update(
+            num_dialogues=len(encoded),
+            num_too_long=len(made) - len(encoded),
+            num_tokens=num_tokens,
+        )
     return writer.artifact
 
 
@@ -93,8 +98,13 @@ def encode_dialogue(tokenizer: Tokenizer, dialogue: Dialogue) -> tuple[list[int]
 
 
 def _training_posts(corpus: Artifact, posts: Artifact) -> list[ShownPost]:
-    documents = pl.read_parquet(corpus.folder / "documents.parquet").filter(~pl.col("is_heldout"))
-    wrote = load_posts(posts).select("id", "author", "created_at")
+    documents = pl.read_parquet(corpus.folder / "documents.parquet", glob=False).filter(
+        ~pl.col("is_heldout")
+    )
+    handle = pl.when(~pl.col("repost_of").str.contains(":", literal=True)).then("repost_of")
+    # As Post.speaker says it: the words of a repost are not its author's.
+    speaker = pl.when(pl.col("kind") == "repost").then(handle).otherwise("author")
+    wrote = load_posts(posts).select("id", speaker.alias("author"), "created_at")
     joined = documents.join(
         wrote, left_on="post_id", right_on="id", how="left", maintain_order="left"
     )

@@ -59,6 +59,7 @@ class DialogueConfig:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     seed: int = 0
+    """Draws topics, posts and wording."""
     num_dialogues: int = 1500
     """Dialogues to make at the most; fewer when the posts share few topics."""
     unanswerable_share: float = 0.15
@@ -71,6 +72,8 @@ class DialogueConfig:
     """Posts shown at the most; at least two."""
     max_quoted: int = 3
     """Posts a reply quotes at the most."""
+    max_tokens: int = 512
+    """Longer dialogues are left out: cut in two, a reply would be learned without its posts."""
     max_documents: int = 50_000
     """Documents that topics are drawn from; more than that teach no more."""
 
@@ -152,7 +155,8 @@ class _Maker:
             return Dialogue(question, self.posts[holders[0]].words, is_grounded=False)
         if self.random.random() < config.unanswerable_share:
             question = self._one_of(ANY_AUTHOR).format(topic=topic)
-            shown = self._others(topic, config.max_shown - 2, also_not=set(holders))
+            num_shown = int(self.random.integers(2, config.max_shown + 1))
+            shown = self._others(topic, num_shown, also_not=set(holders))
             return self._finish(question, shown, [], topic) if shown else None
         author = self.posts[holders[0]].handle
         if author and self.random.random() < config.one_author_share:

@@ -22,7 +22,7 @@ SYSTEM = (
 NO_ANSWER = "No post says that."
 """What the assistant says when nothing supports an answer."""
 
-DOUBLE_QUOTES = re.compile("[\"\u201c\u201d\u201e\u201f\u00ab\u00bb\uff02]")
+DOUBLE_QUOTES = re.compile('["\u201c\u201d\u201e\u201f\u00ab\u00bb\uff02]')
 FOREIGN_MARK = re.compile(r"\[(\d+)\]")
 
 MAX_SHOWN_CHARACTERS = 400

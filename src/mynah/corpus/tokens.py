@@ -21,7 +21,8 @@ SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 _ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>")
 """What tokenizers of Llama-family models call the end of a document."""
 _BATCH_TEXTS = 4_096
-_MIN_VOCAB = 256 + len(SPECIAL_TOKENS)
+_MIN_VOCAB = 256 + len(SPECIAL_TOKENS) + 1
+"""Bytes, special tokens and one pair: llama.cpp refuses a tokenizer that joins nothing."""
 
 
 def train_tokenizer(
@@ -46,7 +47,7 @@ def train_tokenizer(
     """
     if vocab_size < _MIN_VOCAB:
         raise DataError(
-            f"a vocabulary of {vocab_size:,} tokens cannot hold every byte",
+            f"a vocabulary of {vocab_size:,} tokens cannot hold every byte and a pair of them",
             hint=f"take at least {_MIN_VOCAB:,}; 8,192 is a good size for a small network",
         )
     documents = choose_documents(
@@ -64,6 +65,11 @@ def train_tokenizer(
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer=trainer)
+    if tokenizer.get_vocab_size() < _MIN_VOCAB:
+        raise DataError(
+            f"the {len(texts):,} documents to train on are too few for a tokenizer of their own",
+            hint="read more posts with --posts, or go on from a base model: --base smollm2",
+        )
     replace_file(path, tokenizer.to_str(pretty=False).encode())
 
 
@@ -110,7 +116,7 @@ def _load(path: Path) -> Tokenizer:
         )
     try:
         return Tokenizer.from_file(str(path))
-    except Exception as error:
+    except Exception as error:  # broad: tokenizers raises nothing narrower
         raise DataError(
             f"{path} is no tokenizer: {error}",
             hint="name the tokenizer.json of a Llama-family model",

@@ -3,8 +3,8 @@
 Reads exports and a base model; writes the whole workspace through the rooms below.
 """
 
-from mynah.job.base import open_newest_engine
-from mynah.job.options import Options, Recipe, read_options, save_options
+from mynah.job.base_model import open_newest_engine
+from mynah.job.options import Options, Recipe, read_options, resolve_options, save_options
 from mynah.job.up import MainJob, run_up
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Recipe",
     "open_newest_engine",
     "read_options",
+    "resolve_options",
     "run_up",
     "save_options",
 ]

@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from mynah.config import dump_toml, load_config
 from mynah.errors import ConfigError
+from mynah.model import DEFAULT_BASE
 from mynah.train import DataConfig, OptimizerConfig, ScheduleConfig
 from mynah.workspace import Workspace, replace_file
 
-__all__ = ["Options", "Recipe", "read_options", "save_options"]
+__all__ = ["Options", "Recipe", "read_options", "resolve_options", "save_options"]
 
 HEADER = "# What the last `mynah up` of this workspace was asked for.\n"
 
@@ -27,15 +29,15 @@ class Recipe:
     """AdamW's settings."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     """How long, and the learning rate over that time."""
-    num_threads: int = 2
+    num_threads: Annotated[int, Field(ge=1)] = 2
     """Threads of the trainer."""
-    evaluate_every_s: float = 20.0
+    evaluate_every_s: Annotated[float, Field(ge=0)] = 20.0
     """Seconds of training between evaluations."""
-    checkpoint_every_s: float = 60.0
+    checkpoint_every_s: Annotated[float, Field(ge=0)] = 60.0
     """Seconds of training between checkpoints; a kill loses at most these."""
-    depth: int = 6
+    depth: Annotated[int, Field(ge=1, le=64)] = 6
     """Layers of a model from scratch; its width and heads follow from it."""
-    vocab_size: int = 4096
+    vocab_size: Annotated[int, Field(ge=260, le=1_000_000)] = 4096
     """Tokens of the tokenizer of a model from scratch."""
 
 
@@ -59,13 +61,17 @@ class Options:
 
 def read_options(workspace: Workspace) -> Options:
     """Return what the last `mynah up` here was asked for, or the defaults."""
-    if not workspace.settings.is_file() or not workspace.settings.read_text().strip():
+    if not workspace.settings.is_file():
         return Options()
     return load_config(Options, workspace.settings)
 
 
-def save_options(workspace: Workspace, options: Options) -> None:
-    """Write ``mynah.toml``; relative paths become absolute ones."""
+def resolve_options(options: Options) -> Options:
+    """Make relative paths absolute, so that they hold wherever the next run is started.
+
+    Raises:
+        ConfigError: An export is not there, or its name is not text.
+    """
     paths: list[str] = []
     for name in options.posts:
         path = Path(name).expanduser().absolute()
@@ -75,5 +81,20 @@ def save_options(workspace: Workspace, options: Options) -> None:
                 hint="name an X archive, or a CSV, TSV, JSON Lines or Parquet file: --posts PATH",
             )
         paths.append(str(path))
-    text = HEADER + dump_toml(replace(options, posts=paths))
-    replace_file(workspace.settings, text.encode())
+    base = options.base
+    if base not in ("", "scratch", DEFAULT_BASE) and Path(base).expanduser().exists():
+        base = str(Path(base).expanduser().absolute())
+    resolved = replace(options, posts=paths, base=base)
+    try:
+        dump_toml(resolved).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"{error.object[max(0, error.start - 40) : error.end]!a} is not UTF-8 text",
+            hint="rename the file or folder, or write that option in UTF-8",
+        ) from error
+    return resolved
+
+
+def save_options(workspace: Workspace, options: Options) -> None:
+    """Write ``mynah.toml``."""
+    replace_file(workspace.settings, (HEADER + dump_toml(options)).encode())

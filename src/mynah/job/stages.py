@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mynah.errors import MynahError
@@ -79,7 +80,8 @@ class Reporter:
         stage.state = "skipped" if handle.is_skipped else "done"
         stage.note = handle.result
         took = "kept" if handle.is_skipped else f"{stage.seconds:.1f} s"
-        self.console.print(f"  {stage.title:<22} {handle.result} [dim]({took})[/dim]")
+        line = f"  {stage.title:<22} {escape(handle.result)} [dim]({took})[/dim]"
+        self.console.print(line, soft_wrap=True)
 
     @contextmanager
     def _bar(self, stage: Stage) -> Generator[Callable[[Stage], None]]:
@@ -90,7 +92,7 @@ class Reporter:
         columns = (
             TextColumn("  {task.description:<22}"),
             BarColumn(bar_width=28),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),  # a file's name, as it is
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )

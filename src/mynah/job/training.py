@@ -4,8 +4,8 @@ Reads a base, a corpus and dialogues; writes ``runs/<run>/`` and ``models/<name>
 process of its own, so that a crash or a kill there never takes the pages with it.
 """
 
-import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mynah.config import dump_toml
-from mynah.errors import MachineError, machine_errors
-from mynah.job.base import SERVED, Base
+from mynah.errors import ConfigError, MachineError, MynahError, machine_errors
+from mynah.job.base_model import SERVED, Base
 from mynah.job.options import Recipe
 from mynah.progress import Progress
 from mynah.serve import Engine, Message, Sampling
 from mynah.train import TrainConfig, TrainResult, read_result
+from mynah.web.runs import MetricsTail
 from mynah.workspace import Artifact, Workspace, replace_file, snapshot_name
 
 __all__ = ["Training", "sample_answers"]
@@ -32,6 +33,9 @@ MACHINE = {
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
 }
 """Environment of the training process: how it uses the machine, never what it computes."""
+
+LEAST_FREE_BYTES = 1_000_000
+"""With less than this the training process could not even say why it ended."""
 
 TERM_GRACE_S = 60.0
 """Seconds that the process gets to save a checkpoint."""
@@ -84,6 +88,8 @@ class Training:
 
     def start(self) -> "subprocess.Popen[bytes]":
         """Start the process that trains, or goes on from the last checkpoint."""
+        if not (self.model_folder / "config.json").is_file():
+            (self.run / "result.json").unlink(missing_ok=True)  # of a model that was deleted
         arguments = [str(self.run), str(self.model_folder), str(os.getpid())]
         with machine_errors(self.run), (self.run / "worker.log").open("ab") as log:
             return subprocess.Popen(
@@ -101,25 +107,32 @@ class Training:
 
         Raises:
             MachineError: It ended without it.
+            ConfigError: It ended because of a setting.
         """
-        reader = _MetricsReader(self.run / "metrics.jsonl")
+        tail = MetricsTail(self.run / "metrics.jsonl")
         while not until():
-            reader.report(train)
+            _report(tail, train)
             code = process.poll()
             if code is not None and not until():
                 raise self._died(code)
             time.sleep(0.2)
-        reader.report(train)
+        _report(tail, train)
 
-    def _died(self, code: int) -> MachineError:
-        lines = (self.run / "worker.log").read_text(errors="replace").splitlines()
-        said = [line for line in lines[-40:] if line.startswith(("error: ", "hint: "))]
-        if len(said) >= 2 and code > 0:
-            message = said[-2].removeprefix("error: ")
-            return MachineError(f"training: {message}", hint=said[-1].removeprefix("hint: "))
+    def _died(self, code: int) -> MynahError:
+        log = self.run / "worker.log"
+        said = log.read_text(errors="replace").splitlines()[-2:]
+        if code > 0 and len(said) == 2 and said[0].startswith("error: "):
+            kind = ConfigError if code == ConfigError.exit_code else MachineError
+            message = said[0].removeprefix("error: ")
+            return kind(f"training: {message}", hint=said[1].removeprefix("hint: "))
+        if code > 0 and shutil.disk_usage(self.run).free < LEAST_FREE_BYTES:
+            return MachineError(
+                f"training: the disk is full: {self.run} cannot be written",
+                hint="free some space and run the same command again; what was finished is kept",
+            )
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         return MachineError(
-            f"the training process {how}; its log is {self.run / 'worker.log'}",
+            f"the training process {how}; its log is {log}",
             hint="run the same command again: it goes on from the last checkpoint",
         )
 
@@ -135,31 +148,14 @@ def stop_process(process: "subprocess.Popen[bytes]") -> None:
             process.wait()
 
 
-class _MetricsReader:
-    """Reads new lines of ``metrics.jsonl`` only."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._place = 0
-
-    def report(self, progress: Progress) -> None:
-        """Pass on the last step, if there is a new one."""
-        size = self._path.stat().st_size if self._path.exists() else 0
-        if size < self._place:  # a run that goes on takes back lines past its checkpoint
-            self._place = 0
-        if size == self._place:
-            return
-        with self._path.open("rb") as stream:
-            stream.seek(self._place)
-            lines = stream.read().splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith(b"\n")]
-        self._place += sum(map(len, whole))
-        if not whole:
-            return
-        last = json.loads(whole[-1])
-        if "remaining_s" in last:
-            note = f"loss {last['loss']:.2f}, {last['tokens_per_s']:.0f} tokens/s"
-            progress(last["elapsed_s"], last["elapsed_s"] + last["remaining_s"], note=note)
+def _report(tail: MetricsTail, progress: Progress) -> None:
+    """Pass on the last new step, if there is one."""
+    rows = [row for row in tail.read() if "remaining_s" in row]
+    if rows:
+        last = rows[-1]
+        loss = "skipped" if last["loss"] is None else f"loss {last['loss']:.2f}"
+        note = f"{loss}, {last['tokens_per_s']:.0f} tokens/s"
+        progress(last["elapsed_s"], last["elapsed_s"] + last["remaining_s"], note=note)
 
 
 def sample_answers(engine: Engine, prompts: Sequence[str]) -> list[str]:

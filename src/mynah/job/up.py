@@ -18,16 +18,17 @@ from rich.console import Console
 
 from mynah.ads import AdServer, AdStore
 from mynah.chat import Assistant
-from mynah.corpus import build_corpus, build_dialogues
+from mynah.corpus import DIALOGUES_KIND, build_corpus, build_dialogues
 from mynah.errors import ConfigError, MynahError
-from mynah.job.base import Base, open_base
-from mynah.job.options import Options
+from mynah.job.base_model import Base, load_engine, open_base
+from mynah.job.options import Options, resolve_options, save_options
 from mynah.job.server import PageServer, claim_port
 from mynah.job.stages import STAGES, Reporter, StageHandle
 from mynah.job.training import Training, sample_answers, stop_process
 from mynah.posts import POSTS_KIND, ReadOptions, fetch_sample, load_posts, read_posts
-from mynah.search import SearchIndex, build_index, suggest_questions, topics
-from mynah.serve import EnginePool, LlamaCppConfig, LlamaCppEngine
+from mynah.search import SEARCH_KIND, SearchIndex, build_index, suggest_questions, topics
+from mynah.serve import EnginePool, LlamaCppConfig
+from mynah.train import read_result
 from mynah.web import House, KeyStore, Stage, create_app
 from mynah.workspace import Artifact, Workspace, latest_artifact, locked, replace_file
 
@@ -89,16 +90,17 @@ class MainJob:
                 options=ReadOptions(network=self.options.network, columns=self.options.columns),
                 progress=stage,
             )
+            posts.verify()
             self.house.posts = posts
             name = self.workspace.root.name if self.options.posts else SAMPLE_NAME
             self.house.network = self.options.network or name
-            _say(stage, _read_line(posts), is_kept=_is_same(before, posts))
+            _say(stage, _read_line(posts), _is_same(before, posts))
         return posts
 
     def index(self, posts: Artifact) -> None:
         """Stage 2: search, and what the network talks about."""
         with self.reporter.stage("index") as stage:
-            is_kept = (self.workspace.search / "latest").exists()
+            before = latest_artifact(self.workspace.search, kind=SEARCH_KIND)
             built = build_index(posts, self.workspace.search, progress=stage)
             self.house.index = SearchIndex(built)
             table = load_posts(posts)
@@ -106,27 +108,29 @@ class MainJob:
             self._prompts = tuple(
                 f"Write a post about {topic}." for topic in topics(table, limit=NUM_SAMPLES)
             )
-            _say(stage, f"{self.house.index.num_posts:,} posts can be found", is_kept=is_kept)
+            _say(
+                stage, f"{self.house.index.num_posts:,} posts can be found", _is_same(before, built)
+            )
 
     def base(self, posts: Artifact) -> Base:
         """Stage 3: the base model, ready to answer and to be trained."""
         with self.reporter.stage("base") as stage:
             base = open_base(self.options, posts, self.workspace, progress=stage)
-            stage.result = base.name
+            _say(stage, base.name, is_kept=True)
         return base
 
     def serve_base(self, base: Base) -> None:
         """Answer with the base until the trained model is there."""
         # One thread beside a trainer that uses every core: more would wait for one another.
         self.house.pool.add(
-            LlamaCppEngine(base.gguf, config=LlamaCppConfig(num_threads=1), model=base.name)
+            load_engine(base.gguf, config=LlamaCppConfig(num_threads=1), model=base.name)
         )
-        self.console.print(f"  The base model answers: {base.name}")
+        self.console.print(f"  The base model answers: {base.name}", markup=False)
 
     def corpus(self, posts: Artifact, base: Base) -> Training:
         """Stage 4: documents, tokens and dialogues, and the run they are for."""
         with self.reporter.stage("corpus") as stage:
-            before = (self.workspace.root / "dialogues" / "latest").exists()
+            before = latest_artifact(self.workspace.root / "dialogues", kind=DIALOGUES_KIND)
             corpus = build_corpus(
                 posts,
                 self.workspace.corpus,
@@ -146,7 +150,7 @@ class MainJob:
                 stage,
                 f"{counts['num_documents']:,} documents, {counts['num_tokens']:,} tokens, "
                 f"{counts['num_heldout']:,} held out",
-                is_kept=before,
+                _is_same(before, dialogues),
             )
         return training
 
@@ -155,11 +159,14 @@ class MainJob:
         if training.result is None:
             self._worker = training.start()
         with self.reporter.stage("train") as stage:
-            done = training.run / "result.json"
             if self._worker is None:
                 stage.is_skipped = True
             else:
-                training.follow(self._worker, train=stage, until=self._until(done.is_file))
+                training.follow(
+                    self._worker,
+                    train=stage,
+                    until=self._until(lambda: read_result(training.run) is not None),
+                )
             if not self.stopping.is_set():
                 stage.result = _train_line(training)
         with self.reporter.stage("export") as stage:
@@ -174,9 +181,7 @@ class MainJob:
     def swap(self, training: Training) -> None:
         """Stage 7: the trained model takes over; no request is dropped."""
         with self.reporter.stage("swap") as stage:
-            engine = LlamaCppEngine(
-                training.gguf, config=LlamaCppConfig(), model=training.model_name
-            )
+            engine = load_engine(training.gguf, config=LlamaCppConfig(), model=training.model_name)
             self.house.pool.swap(engine)
             self.house.trained_at = training.gguf.stat().st_mtime
             self.samples(training, "after")
@@ -185,11 +190,10 @@ class MainJob:
     def samples(self, training: Training, when: str) -> None:
         """Have the model in use answer the same prompts, and keep that beside the run."""
         path = training.run / "samples.json"
-        rows: list[dict[str, str | None]] = (
-            json.loads(path.read_bytes())
-            if path.is_file()
-            else [{"prompt": p, "before": None, "after": None} for p in self._prompts]
-        )
+        try:
+            rows: list[dict[str, str | None]] = json.loads(path.read_bytes())
+        except (FileNotFoundError, ValueError):
+            rows = [{"prompt": p, "before": None, "after": None} for p in self._prompts]
         if all(row[when] is not None for row in rows):
             return
         with self.house.pool.lease() as engine:
@@ -245,12 +249,16 @@ def run_up(
     busy = ConfigError(
         f"another mynah uses the workspace {root}", hint="stop it, or name another folder"
     )
-    with claim_port(host, port) as listener, locked(root / ".lock", busy=busy):
+    workspace.create()
+    with locked(root / ".lock", busy=busy), claim_port(host, port) as listener:
+        workspace.sweep()
+        options = resolve_options(options)
         job = MainJob.open(workspace, options, host=host, console=console)
         server: PageServer | None = None
         try:
-            console.print(f"mynah up {root}")
+            console.print(f"mynah up {root}", markup=False, soft_wrap=True)
             posts = job.read()
+            save_options(workspace, options)  # not before: a wrong --column must not stay
             job.index(posts)
             server = PageServer(create_app(job.house), listener)
             server.start()
@@ -262,7 +270,7 @@ def run_up(
             except MynahError as error:
                 if exit_when_done:
                     raise
-                console.print(f"[bold]{error}[/bold]")
+                console.print(str(error), style="bold", markup=False, soft_wrap=True)
             console.print("Serving. Ctrl-C ends it; the same command goes on from here.")
             while server.is_alive:
                 time.sleep(0.2)
@@ -293,9 +301,9 @@ def _greet(job: MainJob, host: str, port: int, console: Console) -> None:
     console.print("")
 
 
-def _say(stage: StageHandle, line: str, *, is_kept: bool) -> None:
+def _say(stage: StageHandle, line: str, is_kept: bool) -> None:
     stage.result = line
-    stage.is_skipped = is_kept and stage.stage.done == 0.0
+    stage.is_skipped = is_kept
 
 
 def _is_same(before: Artifact | None, now: Artifact) -> bool:
@@ -314,8 +322,6 @@ def _read_line(posts: Artifact) -> str:
 
 
 def _train_line(training: Training) -> str:
-    from mynah.train import read_result
-
     result = read_result(training.run)
     assert result is not None, "the stage ends when the result is there"
     fewer = 100.0 * (1.0 - result.bits_per_byte / result.base_bits_per_byte)

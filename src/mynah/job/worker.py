@@ -14,6 +14,9 @@ from mynah.errors import MynahError
 
 __all__ = ["main"]
 
+ORPHAN_WAIT_S = 120.0
+"""How long an earlier worker, whose parent was killed, may take to notice and to save."""
+
 
 def main(arguments: list[str]) -> int:
     """Run ``RUN_FOLDER MODEL_FOLDER PARENT_PID``; return the exit code."""
@@ -31,13 +34,13 @@ def main(arguments: list[str]) -> int:
 
     # Imported here: torch takes seconds, and a signal before this line must not be lost.
     from mynah.serve import quantise
-    from mynah.train import read_result, run_training
+    from mynah.train import run_training
 
     def keep_going() -> bool:
         return not asked_to_stop and os.getppid() == parent
 
     try:
-        result = read_result(run) or run_training(run, model_folder, keep_going=keep_going)
+        result = run_training(run, model_folder, keep_going=keep_going, wait_s=ORPHAN_WAIT_S)
         if result is not None:
             quantise(model_folder, model_folder / "model.q8_0.gguf")
     except MynahError as error:

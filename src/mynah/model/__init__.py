@@ -4,7 +4,7 @@ Reads HF folders and GGUF files; writes ``models/<name>/``: ``config.json``,
 ``model.safetensors``, tokenizer and template.
 """
 
-from mynah.model.base_model import fetch_base, resolve_base
+from mynah.model.base_model import DEFAULT_BASE, fetch_base, resolve_base
 from mynah.model.checkpoint import (
     load_checkpoint,
     read_config,
@@ -19,6 +19,7 @@ from mynah.model.llama import Llama, Packing, pack
 
 __all__ = [
     "CHATML_TEMPLATE",
+    "DEFAULT_BASE",
     "Llama",
     "LlamaConfig",
     "Packing",

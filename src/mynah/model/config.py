@@ -31,6 +31,7 @@ class LlamaConfig:
     intermediate_size: int
     """Width inside the gated MLP."""
     num_hidden_layers: int
+    """Blocks of attention and MLP."""
     num_attention_heads: int
     """Query heads."""
     num_key_value_heads: int
@@ -50,6 +51,7 @@ class LlamaConfig:
     eos_token_id: int | None = None
     """Token that ends a document or a turn; the first where ``config.json`` lists several."""
     pad_token_id: int | None = None
+    """Token that fills up rows of a batch, if the model has one."""
 
     @classmethod
     def from_hf(cls, raw: Mapping[str, Json], *, source: str = "config.json") -> "LlamaConfig":

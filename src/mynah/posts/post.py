@@ -66,6 +66,14 @@ class Post:
         """Whether anyone but the author and those addressed may see it."""
         return self.visibility in ("public", "unlisted")
 
+    @property
+    def speaker(self) -> str:
+        """Handle of whose words these are: of a repost, not its author; empty if unknown."""
+        if self.kind != "repost":
+            return self.author
+        is_handle = self.repost_of is not None and ":" not in self.repost_of
+        return str(self.repost_of) if is_handle else ""
+
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> "Post":
         """Build from a row of ``POST_SCHEMA``; a time without zone is UTC."""

@@ -21,7 +21,7 @@ from mynah.posts.readers import (
 )
 from mynah.posts.readers.x_archive import ACCOUNT_FILES, is_posts_file
 from mynah.posts.streams import TextSource, open_bytes
-from mynah.workspace import file_sha256
+from mynah.workspace import SETTINGS, file_sha256
 
 __all__ = ["Source", "find_sources"]
 
@@ -103,10 +103,21 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
 
 
 def _in_folder(folder: Path) -> list[Source]:
+    if (folder / SETTINGS).is_file():
+        raise DataError(
+            f"{folder} is a workspace of mynah, not an export",
+            hint=f"to go on with it: mynah up {folder}; to read posts, name the export itself",
+        )
     found: list[Source] = []
     others: list[str] = []
     for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        # A workspace inside the exports holds posts already read; they would come in twice.
+        is_workspace = [(Path(parent, name) / SETTINGS).is_file() for name in folders]
+        folders[:] = sorted(
+            name
+            for name, is_one in zip(folders, is_workspace, strict=True)
+            if not is_one and not name.startswith(".")
+        )
         for name in sorted(names):
             path = Path(parent, name)
             shown = path.relative_to(folder).as_posix()

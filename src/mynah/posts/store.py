@@ -26,7 +26,7 @@ _NAMES = [field.name for field in fields(Post)]
 
 def load_posts(artifact: Artifact) -> pl.DataFrame:
     """Return all posts of a store, in the order of their ids."""
-    return pl.read_parquet(artifact.folder / _PART, columns=_NAMES)
+    return pl.read_parquet(artifact.folder / _PART, columns=_NAMES, glob=False)
 
 
 def iterate_posts(artifact: Artifact) -> Iterator[Post]:
@@ -89,7 +89,7 @@ def merge_posts(spool: Path, *, private_ids: Sequence[str]) -> Merged:
     Of copies of one post the one with the highest counts stays, and it may be trained on only if
     every copy may. Different posts under one id (networks' tables round long ids) all stay.
     """
-    rows = pl.read_parquet(spool, columns=_NAMES)
+    rows = pl.read_parquet(spool, columns=_NAMES, glob=False)
     # What one source says is private stays so, whatever another says.
     private = pl.DataFrame({"id": private_ids}, schema={"id": pl.String})
     rows = rows.join(private, on="id", how="anti", maintain_order="left")

@@ -14,7 +14,7 @@ class DataConfig:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Order of the documents is a function of this, the corpus and the step."""
     tokens_per_step: Annotated[int, Field(ge=1)] = 1024
     """Tokens of one optimizer step, within one document's length."""
@@ -38,8 +38,11 @@ class OptimizerConfig:
     lr: Annotated[float, Field(gt=0)] = 3e-4
     """Peak learning rate, reached at the end of warm-up."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Memory of the mean gradient."""
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    """Memory of the mean squared gradient."""
     eps: Annotated[float, Field(gt=0)] = 1e-8
+    """Added to the root of the squared mean."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Pull towards zero a step, times the learning rate; of matrices only."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
@@ -83,11 +86,14 @@ class TrainConfig:
     dialogues: str
     """Folder of the dialogues; empty when there are none."""
     data: DataConfig = field(default_factory=DataConfig)
+    """Which documents a step reads."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """How a step changes the weights."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    """How long, and the learning rate over that time."""
     num_threads: Annotated[int, Field(ge=1)] = 2
     """Threads of one process."""
-    evaluate_every_s: float = 20.0
+    evaluate_every_s: Annotated[float, Field(ge=0)] = 20.0
     """Seconds of training between evaluations."""
     checkpoint_every_s: Annotated[float, Field(ge=0)] = 60.0
     """Seconds of training between checkpoints; a kill loses at most these."""

@@ -137,7 +137,7 @@ class DataOrder:
     ) -> None:
         if max_tokens < 1:
             raise ConfigError(
-                f"a step has room for {tokens_per_step} tokens of one source, it needs one at least",
+                f"a step has room for {tokens_per_step} tokens of a source, it needs one at least",
                 hint="raise data.tokens_per_step, or choose another data.dialogue_share",
             )
         if tokens_per_step < max_tokens:

@@ -209,9 +209,9 @@ class Trainer:
         flop = sum(b.num_tokens * flop_per_token(self.model.config, b.packing) for b in batches)
         return {
             "step": counters.step,
-            "loss": loss,
+            "loss": loss if math.isfinite(loss) else None,
             "lr": lr,
-            "grad_norm": norm,
+            "grad_norm": norm if math.isfinite(norm) else None,
             "tokens": counters.tokens,
             "tokens_per_s": num_tokens / step_time_s,
             "step_time_s": step_time_s,

@@ -44,7 +44,11 @@ def read_result(run: Path) -> TrainResult | None:
 
 
 def run_training(
-    run: Path, model_folder: Path, *, keep_going: Callable[[], bool] = lambda: True
+    run: Path,
+    model_folder: Path,
+    *,
+    keep_going: Callable[[], bool] = lambda: True,
+    wait_s: float = 0.0,
 ) -> TrainResult | None:
     """Run the recipe in ``run``, or go on with it; write the model to ``model_folder``.
 
@@ -52,6 +56,8 @@ def run_training(
         run: Folder with ``recipe.toml``.
         model_folder: Where the finished model goes.
         keep_going: Asked before each step; when false, the run saves a checkpoint and stops.
+        wait_s: How long to wait for another process that trains this run, such as one whose
+            parent was killed and that still saves its checkpoint.
 
     Returns:
         The result, or ``None`` when it was stopped.
@@ -64,7 +70,7 @@ def run_training(
     busy = ConfigError(
         f"another process trains {run}", hint="wait for it, or stop it, then run this again"
     )
-    with locked(run / ".lock", busy=busy):
+    with locked(run / ".lock", busy=busy, wait_s=wait_s):
         finished = read_result(run)
         if finished is not None and (model_folder / "config.json").is_file():
             return finished
@@ -128,6 +134,7 @@ def _read(folder: Path, kind: str) -> Artifact:
         raise DataError(
             f"{folder} holds no {kind}", hint="run mynah up again: it rebuilds what is missing"
         )
+    found.verify()
     return found
 
 
@@ -137,7 +144,7 @@ def _boundary(corpus: Artifact) -> int:
 
 
 def _heldout_bytes(corpus: Artifact) -> list[int]:
-    documents = pl.read_parquet(corpus.folder / "documents.parquet")
+    documents = pl.read_parquet(corpus.folder / "documents.parquet", glob=False)
     return documents.filter("is_heldout")["text"].str.len_bytes().to_list()
 
 

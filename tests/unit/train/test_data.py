@@ -10,7 +10,14 @@ from tests.fakes.tiny_network import Network
 
 from mynah.corpus import TokenShard, write_shard
 from mynah.errors import ConfigError
-from mynah.train import CorpusSource, DataConfig, DataOrder, DialogueSource, make_batch, run_training
+from mynah.train import (
+    CorpusSource,
+    DataConfig,
+    DataOrder,
+    DialogueSource,
+    make_batch,
+    run_training,
+)
 
 END = 9
 
@@ -18,7 +25,9 @@ END = 9
 def shard(folder: Path, sizes: list[int]) -> TokenShard:
     """Documents that count upwards, each ended by ``END``."""
     starts = np.cumsum(sizes) * 7
-    documents = [[*(10 + (s + np.arange(n - 1)) % 90), END] for s, n in zip(starts, sizes, strict=True)]
+    documents = [
+        [*(10 + (s + np.arange(n - 1)) % 90), END] for s, n in zip(starts, sizes, strict=True)
+    ]
     write_shard(folder / "train", documents, post_ids=[[] for _ in sizes], vocab_size=100)
     return TokenShard(folder / "train")
 

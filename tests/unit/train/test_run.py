@@ -9,17 +9,26 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from shutil import copytree, rmtree
 from typing import Any
 
 import pytest
 import torch
 from tests.fakes.tiny_network import Network
 
-from mynah.corpus import DialogueConfig, build_dialogues
+from mynah.corpus import DialogueConfig, build_dialogues, write_shard
 from mynah.errors import CheckpointError, ConfigError, DataError, MachineError
 from mynah.model import load_checkpoint, pack
-from mynah.train import OptimizerConfig, Trainer, TrainConfig, TrainResult, read_result, run_training
+from mynah.train import (
+    OptimizerConfig,
+    TrainConfig,
+    Trainer,
+    TrainResult,
+    read_result,
+    run_training,
+)
 from mynah.train.run import _make_trainer  # pyright: ignore[reportPrivateUsage]
 from mynah.workspace import locked
 
@@ -93,6 +102,12 @@ def unbroken(
 Unbroken = tuple[Path, Path, TrainResult]
 
 
+@pytest.fixture(autouse=True)
+def known_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare each small run the measuring of this machine; ``unbroken`` does it."""
+    monkeypatch.setattr("mynah.train.run.measure_peak_flop_per_s", lambda: 1e11)
+
+
 def test_loss_and_bits_per_byte_fall(unbroken: Unbroken):
     run, _, result = unbroken
     losses = [loss for _, loss in losses_of(run)]
@@ -113,9 +128,10 @@ def test_metrics_are_what_the_pages_read(unbroken: Unbroken):
     assert all(row.keys() >= STEP_FIELDS for row in rows)
     assert rows[-1]["heldout_bits_per_byte"] == result.bits_per_byte
     assert rows[-1]["remaining_s"] == 0.0
-    assert all(a["tokens"] < b["tokens"] for a, b in zip(rows, rows[1:], strict=False))
+    assert all(a["tokens"] < b["tokens"] for a, b in pairwise(rows))
     assert rows[-1]["tokens"] == result.tokens
     assert rows[0]["lr"] == pytest.approx(1.5e-3)
+    assert all(0.0 < row["mfu"] < 1.0 for row in rows)
 
 
 def test_the_result_is_written_and_checkpoints_are_gone(unbroken: Unbroken):
@@ -139,7 +155,7 @@ def test_the_model_loads_in_transformers(unbroken: Unbroken, network: Network):
         assert (ours - theirs(ids_N[None]).logits[0]).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("stops", [[5], [0, 0, 9], [12]])
+@pytest.mark.parametrize("stops", [[5], [0, 9]])
 def test_a_stopped_run_ends_where_an_unbroken_one_does(
     unbroken: Unbroken, network: Network, tmp_path: Path, stops: list[int]
 ):
@@ -161,7 +177,9 @@ def test_a_stopped_run_ends_where_an_unbroken_one_does(
 
 def start_worker(run: Path, model: Path) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "mynah.job.worker", str(run), str(model), str(os.getpid())]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    return subprocess.Popen(
+        command, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
 
 
 def wait_for_steps(run: Path, process: "subprocess.Popen[bytes]", num_steps: int) -> None:
@@ -173,26 +191,26 @@ def wait_for_steps(run: Path, process: "subprocess.Popen[bytes]", num_steps: int
         time.sleep(0.005)
 
 
-def test_a_killed_run_goes_on_and_ends_the_same(network: Network, tmp_path: Path):
-    config = network.config(num_steps=24, checkpoint_every_s=0.1)
+def test_a_killed_run_goes_on_and_ends_the_same(
+    unbroken: Unbroken, network: Network, tmp_path: Path
+):
+    config = network.config(num_steps=12, checkpoint_every_s=0.0)
     run = network.write_run(tmp_path / "run", config)
     with start_worker(run, tmp_path / "model") as process:
-        wait_for_steps(run, process, 8)
+        wait_for_steps(run, process, 4)
         with pytest.raises(ConfigError, match="another process trains"):
             run_training(run, tmp_path / "model")
         process.send_signal(signal.SIGKILL)
     with (run / "metrics.jsonl").open("a") as stream:
-        stream.write('{"step": 25, "loss": 1.')  # as a kill in the middle of a write leaves it
+        stream.write('{"step": 13, "loss": 1.')  # as a kill in the middle of a write leaves it
     result = run_training(run, tmp_path / "model")
     assert result is not None
     assert result.num_resumed_steps > 0
-    other = network.write_run(tmp_path / "other", replace(config, checkpoint_every_s=1e6))
-    expected = run_training(other, tmp_path / "expected")
-    assert expected is not None
-    assert losses_of(run) == losses_of(other)
-    assert [row["step"] for row in rows_of(run)] == list(range(25))
-    assert_same_model(tmp_path / "model", tmp_path / "expected")
-    assert (result.tokens, result.bits_per_byte) == (expected.tokens, expected.bits_per_byte)
+    assert losses_of(run) == losses_of(unbroken[0])
+    assert [row["step"] for row in rows_of(run)] == list(range(13))
+    assert_same_model(tmp_path / "model", unbroken[1])
+    assert result.tokens == unbroken[2].tokens
+    assert result.bits_per_byte == unbroken[2].bits_per_byte
 
 
 def test_a_run_killed_before_its_first_checkpoint_begins_anew(
@@ -212,7 +230,9 @@ def test_a_run_killed_between_its_end_and_its_result_repeats_nothing(
     trainer = _make_trainer(network.config(num_steps=12), run)
     first = trainer.run()
     result = run_training(run, tmp_path / "model")
-    assert result == replace(first, num_resumed_steps=12, peak_memory_bytes=result.peak_memory_bytes)
+    assert result == replace(
+        first, num_resumed_steps=12, peak_memory_bytes=result.peak_memory_bytes
+    )
     assert losses_of(run) == losses_of(unbroken[0])
     assert_same_model(tmp_path / "model", unbroken[1])
 
@@ -235,10 +255,9 @@ def test_a_checkpoint_cut_short_is_refused(network: Network, tmp_path: Path, nam
         run_training(run, tmp_path / "model")
     assert str(checkpoint) in caught.value.message
     assert "delete that folder" in caught.value.hint
-    for file in checkpoint.iterdir():
-        file.unlink()
-    checkpoint.rmdir()  # as the hint says
-    assert run_training(run, tmp_path / "model") is not None
+    rmtree(checkpoint)  # as the hint says
+    assert run_training(run, tmp_path / "model", keep_going=lambda: False) is None
+    assert [row["step"] for row in rows_of(run)] == [0]
 
 
 def poisoned(trainer: Trainer, steps: set[int]) -> Callable[[], bool]:
@@ -266,7 +285,7 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(network: Network, tmp
     assert result.steps == 6
     assert all(weight.isfinite().all() for weight in trainer.model.parameters())
     losses = [loss for _, loss in losses_of(run)]
-    assert [math.isfinite(loss) for loss in losses] == [True, True, False, False, True, True]
+    assert [loss is None for loss in losses] == [False, False, True, True, False, False]
     assert math.isfinite(result.bits_per_byte)
 
 
@@ -279,8 +298,7 @@ def test_too_many_skipped_steps_end_the_run(network: Network, tmp_path: Path):
 
 
 def test_a_full_disk_leaves_the_former_checkpoint(network: Network, tmp_path: Path):
-    config = network.config()
-    run = network.write_run(tmp_path / "run", config)
+    run = network.write_run(tmp_path / "run", network.config(num_steps=5))
     (run / "checkpoints").mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(run / "checkpoints")]
     if os.getuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
@@ -338,10 +356,6 @@ def test_a_missing_input_is_named(
 
 
 def test_a_corpus_without_training_documents_is_refused(network: Network, tmp_path: Path):
-    from shutil import copytree
-
-    from mynah.corpus import write_shard
-
     corpus = copytree(network.corpus.folder, tmp_path / "corpus")
     write_shard(corpus / "train", [], post_ids=[], vocab_size=400)
     config = change(network.config(), "corpus", corpus)

@@ -172,12 +172,12 @@ def test_refusals_come_before_a_stream_begins(client: TestClient, is_streamed: b
     assert refused.json()["error"]["code"] == "context_length_exceeded"
 
 
-def test_a_refusal_after_the_posts_is_an_error_in_the_stream(client: TestClient):
+def test_a_prompt_that_does_not_fit_is_refused_before_the_stream(client: TestClient):
     too_long = [{"role": "user", "content": "ferry " * 20_000}]
-    *_, last = sse(ask(client, messages=too_long, stream=True).text)
-    assert last["error"]["code"] == "context_length_exceeded"
-    whole = ask(client, messages=too_long)
-    assert (whole.status_code, whole.json()) == (400, last)
+    for is_stream in (False, True):
+        refused = ask(client, messages=too_long, stream=is_stream)
+        assert refused.status_code == 400
+        assert refused.json()["error"]["code"] == "context_length_exceeded"
 
 
 def test_more_tokens_than_the_context_holds_is_no_error(client: TestClient):

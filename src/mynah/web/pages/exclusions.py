@@ -56,6 +56,6 @@ def _rejected_rows(house: House) -> None:
 def _excluded_posts(house: House, reason: str) -> list[Post]:
     if house.corpus is None or house.index is None:
         return []
-    excluded = pl.scan_parquet(house.corpus.folder / "excluded.parquet")
+    excluded = pl.scan_parquet(house.corpus.folder / "excluded.parquet", glob=False)
     ids = excluded.filter(pl.col("reason") == reason).head(_NUM_EXAMPLES).collect()["id"]
     return [post for post_id in ids if (post := house.index.get(post_id)) is not None]

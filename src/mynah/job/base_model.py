@@ -3,6 +3,7 @@
 Reads what ``--base`` names; writes ``models/<name>/``.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +12,20 @@ from tokenizers import Tokenizer
 from mynah.corpus import train_tokenizer
 from mynah.errors import CheckpointError, ConfigError
 from mynah.job.options import Options
-from mynah.model import Llama, LlamaConfig, read_config, read_gguf, resolve_base, save_checkpoint
+from mynah.model import (
+    Llama,
+    LlamaConfig,
+    read_config,
+    read_gguf,
+    resolve_base,
+    save_checkpoint,
+    stream_checkpoint,
+)
 from mynah.progress import Progress
 from mynah.serve import LlamaCppConfig, LlamaCppEngine, quantise
 from mynah.workspace import Artifact, Workspace, file_sha256, snapshot_name
 
-__all__ = ["SERVED", "Base", "open_base", "open_newest_engine", "scratch_config"]
+__all__ = ["SERVED", "Base", "load_engine", "open_base", "open_newest_engine", "scratch_config"]
 
 SERVED = "model.q8_0.gguf"
 """The file of a model's folder that engines load."""
@@ -120,13 +129,30 @@ def open_newest_engine(workspace: Workspace) -> LlamaCppEngine:
             f"{workspace.root} has no trained model yet",
             hint=f"train one: mynah up {workspace.root}",
         )
-    return LlamaCppEngine(made[-1], config=LlamaCppConfig(), model=made[-1].parent.name)
+    return load_engine(made[-1], config=LlamaCppConfig(), model=made[-1].parent.name)
+
+
+def load_engine(gguf: Path, *, config: LlamaCppConfig, model: str) -> LlamaCppEngine:
+    """Load a model to serve; say which file to delete when one of the workspace is damaged.
+
+    Raises:
+        CheckpointError: It is damaged.
+    """
+    try:
+        return LlamaCppEngine(gguf, config=config, model=model)
+    except CheckpointError as error:
+        if gguf.name != SERVED:  # a person's own file
+            raise
+        raise CheckpointError(
+            error.message, hint=f"delete {gguf} and run the same command again: it makes it anew"
+        ) from error
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a folder that is written file by file got its last one, ``config.json``."""
+    """Whether a folder that is written file by file got all of it, ``config.json`` last."""
     try:
-        read_config(folder)
-    except CheckpointError:
+        next(stream_checkpoint(folder, read_config(folder)))  # checks all before the first
+        json.loads((folder / "tokenizer.json").read_bytes())
+    except (CheckpointError, FileNotFoundError, ValueError):
         return False
-    return (folder / "tokenizer.json").is_file()
+    return True
