@@ -38,7 +38,7 @@ $(VENV)/.check: $(VENV)/.test
 venv: $(VENV)/.check
 
 up: $(VENV)/.base
-	$(BIN)/mynah up $(WORKSPACE) $(if $(POSTS),--posts $(POSTS)) --port $(PORT)
+	$(BIN)/mynah up $(WORKSPACE) $(if $(POSTS),--posts "$(POSTS)") --port $(PORT)
 
 # Debian's Chromium, for the page tests; a machine that has one keeps its own.
 chromium:
