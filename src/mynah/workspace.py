@@ -233,8 +233,8 @@ def writing_artifact(
 ) -> Generator[ArtifactWriter]:
     """Write an artifact aside; on success hash its files, write the manifest, rename, set latest.
 
-    A block that raises, or a process that is killed, leaves no artifact, only a ``.writing``
-    folder that the next writer of the same inputs removes.
+    A block that raises leaves nothing; a process that is killed, only a ``.writing`` folder that
+    the next writer of the same inputs removes.
 
     Args:
         parent: The room's folder.
@@ -246,24 +246,27 @@ def writing_artifact(
     with machine_errors(parent):
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
-        writer = ArtifactWriter(aside)
-        yield writer
-        files = {
-            str(path.relative_to(aside)): {
-                "bytes": path.stat().st_size,
-                "sha256": file_sha256(path),
+        try:
+            writer = ArtifactWriter(aside)
+            yield writer
+            files = {
+                str(path.relative_to(aside)): {
+                    "bytes": path.stat().st_size,
+                    "sha256": file_sha256(path),
+                }
+                for path in sorted(aside.rglob("*"))
+                if path.is_file()
             }
-            for path in sorted(aside.rglob("*"))
-            if path.is_file()
-        }
-        manifest = {"kind": kind, "inputs": inputs, "counts": writer.counts, "files": files}
-        for name in files:
-            _sync(aside / name)
-        replace_file(aside / "manifest.json", canonical_json(manifest))
-        if final.exists():  # half a folder of an earlier kill: never a finished one
-            shutil.rmtree(final)
-        aside.rename(final)
-        _sync(parent)
+            manifest = {"kind": kind, "inputs": inputs, "counts": writer.counts, "files": files}
+            for name in files:
+                _sync(aside / name)
+            replace_file(aside / "manifest.json", canonical_json(manifest))
+            if final.exists():  # half a folder of an earlier kill: never a finished one
+                shutil.rmtree(final)
+            aside.rename(final)
+            _sync(parent)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)  # a full disk must not be kept full
     found = read_artifact(final, kind=kind)
     assert found is not None, "an artifact just written must be readable"
     writer.result = found

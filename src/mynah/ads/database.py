@@ -126,6 +126,11 @@ def _explain(path: Path, error: DatabaseError) -> MynahError:
             f"the disk is full: {path} cannot be written",
             hint="free some space and try again; what was recorded is kept",
         )
+    if code == sqlite3.SQLITE_IOERR:  # which is also what a full disk looks like at first
+        return MachineError(
+            f"{path} cannot be read or written: {cause}",
+            hint="see that the disk is whole and has space left, and try again",
+        )
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return DataError(
             f"{path} is no SQLite database, or is damaged: {cause}",

@@ -15,6 +15,9 @@ from mynah.errors import MynahError
 
 __all__ = ["app", "main"]
 
+INTERRUPTED = 130
+"""What Typer makes of a KeyboardInterrupt."""
+
 app = typer.Typer(
     name="mynah",
     help="Turn a network's own posts into an assistant, a search box and an ad server you own.",
@@ -120,7 +123,10 @@ def main() -> None:
     warnings.simplefilter("ignore")  # they are for developers; the tests turn them into errors
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        # It hands back the code of an Exit instead of raising it, and an interrupt as one.
         code: object = app(standalone_mode=False)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
     except MynahError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
@@ -141,7 +147,6 @@ def main() -> None:
             "hint: check that path, its permissions and the disk, then run the same command again\n"
         )
         sys.exit(3)
-    # Click hands back the code of an Exit instead of raising it.
     sys.exit(code if isinstance(code, int) else 0)
 
 

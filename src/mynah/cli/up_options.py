@@ -8,7 +8,7 @@ from mynah.config import load_config, override_config
 from mynah.job import Options, Recipe, read_options, run_up
 from mynah.workspace import Workspace
 
-__all__ = ["Asked", "run"]
+__all__ = ["Asked", "merge_options", "run"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +27,12 @@ class Asked:
 def run(workspace: Path, asked: Asked, *, host: str, port: int, exit_when_done: bool) -> None:
     """Merge, remember, do the main job."""
     place = Workspace(workspace.expanduser().absolute())
-    options = _merged(read_options(place), asked)
+    options = merge_options(read_options(place), asked)
     run_up(place.root, options, host=host, port=port, exit_when_done=exit_when_done)
 
 
-def _merged(options: Options, asked: Asked) -> Options:
+def merge_options(options: Options, asked: Asked) -> Options:
+    """Return ``options`` with what was asked for; ``--set`` has the last word."""
     recipe = options.recipe
     if asked.recipe is not None:
         recipe = load_config(Recipe, asked.recipe)

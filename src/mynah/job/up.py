@@ -116,7 +116,7 @@ class MainJob:
         """Stage 3: the base model, ready to answer and to be trained."""
         with self.reporter.stage("base") as stage:
             base = open_base(self.options, posts, self.workspace, progress=stage)
-            _say(stage, base.name, is_kept=True)
+            _say(stage, base.name, is_kept=stage.stage.done == 0.0)
         return base
 
     def serve_base(self, base: Base) -> None:

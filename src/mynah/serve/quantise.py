@@ -4,6 +4,7 @@ Reads ``config.json``, ``model.safetensors``, ``tokenizer.json`` and, where ther
 ``chat_template.jinja``; writes one file in Q8_0, aside and renamed.
 """
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -64,9 +65,14 @@ def quantise(checkpoint: Path, out: Path, *, progress: Progress = NO_PROGRESS) -
             with aside.open("rb") as stream:
                 os.fsync(stream.fileno())
             aside.replace(out)
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            # NumPy says only that it could not write it all.
+            raise OSError(errno.ENOSPC, str(error)) from error
         finally:
-            writer.close()
             aside.unlink(missing_ok=True)
+            writer.close()
 
 
 def _add_shape(writer: GGUFWriter, config: LlamaConfig, *, name: str) -> None:
