@@ -41,7 +41,7 @@ def write(name: str, title: str, lines: list[str]) -> Path:
         f"# {title}",
         "",
         f"- date: {today}; commit: {commit()}",
-        f"- command: `python {' '.join([Path(sys.argv[0]).as_posix(), *sys.argv[1:]])}`",
+        f"- command: `python {' '.join(Path(a).name if a[:1] == '/' else a for a in sys.argv)}`",
         f"- machine: {machine()}",
         f"- Python {platform.python_version()}, {versions}",
         "",

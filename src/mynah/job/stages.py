@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.markup import escape
@@ -34,6 +34,8 @@ class StageHandle:
     show: Callable[[Stage], None]
     result: str = ""
     is_skipped: bool = False
+    started_at: float = field(default_factory=time.time)
+    """Unix time; what is older was there before the stage."""
 
     def __call__(self, done: float, total: float | None = None, *, note: str = "") -> None:
         """Take a report of progress; see ``mynah.progress.Progress``."""

@@ -18,19 +18,19 @@ from rich.console import Console
 
 from mynah.ads import AdServer, AdStore
 from mynah.chat import Assistant
-from mynah.corpus import DIALOGUES_KIND, build_corpus, build_dialogues
+from mynah.corpus import build_corpus, build_dialogues
 from mynah.errors import ConfigError, MynahError
 from mynah.job.base_model import Base, load_engine, open_base
 from mynah.job.options import Options, resolve_options, save_options
 from mynah.job.server import PageServer, claim_port
 from mynah.job.stages import STAGES, Reporter, StageHandle
 from mynah.job.training import Training, sample_answers, stop_process
-from mynah.posts import POSTS_KIND, ReadOptions, fetch_sample, load_posts, read_posts
-from mynah.search import SEARCH_KIND, SearchIndex, build_index, suggest_questions, topics
+from mynah.posts import ReadOptions, fetch_sample, load_posts, read_posts
+from mynah.search import SearchIndex, build_index, suggest_questions, topics
 from mynah.serve import EnginePool, LlamaCppConfig
 from mynah.train import read_result
 from mynah.web import House, KeyStore, Stage, create_app
-from mynah.workspace import Artifact, Workspace, latest_artifact, locked, replace_file
+from mynah.workspace import Artifact, Workspace, locked, replace_file
 
 __all__ = ["MainJob", "run_up"]
 
@@ -80,7 +80,6 @@ class MainJob:
     def read(self) -> Artifact:
         """Stage 1: posts, from the exports named or from the sample."""
         with self.reporter.stage("read") as stage:
-            before = latest_artifact(self.workspace.posts, kind=POSTS_KIND)
             paths = [Path(name) for name in self.options.posts]
             if not paths:
                 paths = [fetch_sample(progress=stage)]
@@ -94,13 +93,12 @@ class MainJob:
             self.house.posts = posts
             name = self.workspace.root.name if self.options.posts else SAMPLE_NAME
             self.house.network = self.options.network or name
-            _say(stage, _read_line(posts), _is_same(before, posts))
+            _say(stage, _read_line(posts), is_kept=_was_there(posts, stage))
         return posts
 
     def index(self, posts: Artifact) -> None:
         """Stage 2: search, and what the network talks about."""
         with self.reporter.stage("index") as stage:
-            before = latest_artifact(self.workspace.search, kind=SEARCH_KIND)
             built = build_index(posts, self.workspace.search, progress=stage)
             self.house.index = SearchIndex(built)
             table = load_posts(posts)
@@ -109,7 +107,9 @@ class MainJob:
                 f"Write a post about {topic}." for topic in topics(table, limit=NUM_SAMPLES)
             )
             _say(
-                stage, f"{self.house.index.num_posts:,} posts can be found", _is_same(before, built)
+                stage,
+                f"{self.house.index.num_posts:,} posts can be found",
+                is_kept=_was_there(built, stage),
             )
 
     def base(self, posts: Artifact) -> Base:
@@ -130,7 +130,6 @@ class MainJob:
     def corpus(self, posts: Artifact, base: Base) -> Training:
         """Stage 4: documents, tokens and dialogues, and the run they are for."""
         with self.reporter.stage("corpus") as stage:
-            before = latest_artifact(self.workspace.root / "dialogues", kind=DIALOGUES_KIND)
             corpus = build_corpus(
                 posts,
                 self.workspace.corpus,
@@ -150,7 +149,7 @@ class MainJob:
                 stage,
                 f"{counts['num_documents']:,} documents, {counts['num_tokens']:,} tokens, "
                 f"{counts['num_heldout']:,} held out",
-                _is_same(before, dialogues),
+                is_kept=_was_there(dialogues, stage),
             )
         return training
 
@@ -298,16 +297,19 @@ def _greet(job: MainJob, host: str, port: int, console: Console) -> None:
         console.print(
             f"  Admin key, shown this once: [bold]{job.house.keys.create('admin')}[/bold]"
         )
+    else:
+        root = job.workspace.root
+        console.print(f"  Another key for the API: mynah keys add {root}", markup=False)
     console.print("")
 
 
-def _say(stage: StageHandle, line: str, is_kept: bool) -> None:
+def _say(stage: StageHandle, line: str, *, is_kept: bool) -> None:
     stage.result = line
     stage.is_skipped = is_kept
 
 
-def _is_same(before: Artifact | None, now: Artifact) -> bool:
-    return before is not None and before.snapshot == now.snapshot
+def _was_there(artifact: Artifact, stage: StageHandle) -> bool:
+    return (artifact.folder / "manifest.json").stat().st_mtime < stage.started_at
 
 
 def _read_line(posts: Artifact) -> str:

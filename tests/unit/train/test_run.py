@@ -30,7 +30,7 @@ from mynah.train import (
     run_training,
 )
 from mynah.train.run import _make_trainer  # pyright: ignore[reportPrivateUsage]
-from mynah.workspace import locked
+from mynah.workspace import locked, writing_artifact
 
 STEP_FIELDS = {
     "step",
@@ -356,11 +356,23 @@ def test_a_missing_input_is_named(
 
 
 def test_a_corpus_without_training_documents_is_refused(network: Network, tmp_path: Path):
-    corpus = copytree(network.corpus.folder, tmp_path / "corpus")
-    write_shard(corpus / "train", [], post_ids=[], vocab_size=400)
-    config = change(network.config(), "corpus", corpus)
+    with writing_artifact(tmp_path, kind=network.corpus.kind, inputs={}) as writer:
+        copytree(network.corpus.folder, writer.folder, dirs_exist_ok=True)
+        (writer.folder / "manifest.json").unlink()  # gets one of its own
+        write_shard(writer.folder / "train", [], post_ids=[], vocab_size=400)
+    config = change(network.config(), "corpus", writer.artifact.folder)
     with pytest.raises(DataError, match="no training document"):
         run_training(network.write_run(tmp_path / "run", config), tmp_path / "model")
+
+
+def test_a_damaged_corpus_is_named(network: Network, tmp_path: Path):
+    corpus = copytree(network.corpus.folder, tmp_path / "corpus")
+    content = (corpus / "train.bin").read_bytes()
+    (corpus / "train.bin").write_bytes(bytes(byte ^ 1 for byte in content))
+    config = change(network.config(), "corpus", corpus)
+    with pytest.raises(DataError, match=r"train\.bin is damaged") as refused:
+        run_training(network.write_run(tmp_path / "run", config), tmp_path / "model")
+    assert f"delete {corpus}" in refused.value.hint
 
 
 def test_a_second_process_is_refused(network: Network, tmp_path: Path):
