@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 from tests.browser.conftest import SIZES, Serving
@@ -267,6 +268,12 @@ def test_browsers_are_held_to_this_server(house: Serving, visit: Visit) -> None:
     answer = visit(house).goto("/")
     assert answer is not None
     assert "default-src 'self'" in answer.headers["content-security-policy"]
+
+
+def test_a_foreign_name_for_this_machine_is_not_answered(house: Serving) -> None:
+    port = house.base.rpartition(":")[2]
+    for name, status in ((f"localhost:{port}", 200), (f"evil.example:{port}", 400)):
+        assert httpx.get(house.base, headers={"Host": name}).status_code == status
 
 
 def test_day_and_night(house: Serving, visit: Visit) -> None:

@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mynah.chat import Assistant, Sentence
 from mynah.config import dump_toml
 from mynah.errors import ConfigError, MachineError, MynahError, machine_errors
 from mynah.job.base_model import SERVED, Base
 from mynah.job.options import Recipe
 from mynah.progress import Progress
-from mynah.serve import Engine, Message, Sampling
+from mynah.serve import Message, Sampling
 from mynah.train import TrainConfig, TrainResult, read_result
 from mynah.web.runs import MetricsTail
 from mynah.workspace import Artifact, Workspace, replace_file, snapshot_name
@@ -158,10 +159,14 @@ def _report(tail: MetricsTail, progress: Progress) -> None:
         progress(last["elapsed_s"], last["elapsed_s"] + last["remaining_s"], note=note)
 
 
-def sample_answers(engine: Engine, prompts: Sequence[str]) -> list[str]:
-    """Answer ``prompts`` without posts, greedily: how the model talks by itself."""
-    sampling = Sampling(max_tokens=60, temperature=0.0, repeat_penalty=1.15)
-    return [
-        "".join(d.text for d in engine.generate([Message("user", prompt)], sampling=sampling))
-        for prompt in prompts
-    ]
+def sample_answers(assistant: Assistant, questions: Sequence[str]) -> list[str]:
+    """Answer ``questions`` as the assistant does.
+
+    Never with the bare model: trained on who said what, it puts words into people's mouths.
+    """
+    answers: list[str] = []
+    for question in questions:
+        events = assistant.answer([Message("user", question)], sampling=Sampling())
+        said = [event.text for event in events if isinstance(event, Sentence)]
+        answers.append("".join(said).strip())
+    return answers

@@ -26,7 +26,7 @@ from mynah.job.server import PageServer, claim_port
 from mynah.job.stages import STAGES, Reporter, StageHandle
 from mynah.job.training import Training, sample_answers, stop_process
 from mynah.posts import ReadOptions, fetch_sample, load_posts, read_posts
-from mynah.search import SearchIndex, build_index, suggest_questions, topics
+from mynah.search import SearchIndex, build_index, suggest_questions
 from mynah.serve import EnginePool, LlamaCppConfig
 from mynah.train import read_result
 from mynah.web import House, KeyStore, Stage, create_app
@@ -37,10 +37,10 @@ __all__ = ["MainJob", "run_up"]
 logger = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-SAMPLE_NAME = "Sample: election posts of 2016"
+SAMPLE_NAME = "Election sample 2016"
 """What the pages call the network when no export is named."""
 NUM_SAMPLES = 3
-"""Prompts answered before and after."""
+"""Questions answered before and after."""
 
 
 @dataclass(slots=True)
@@ -55,7 +55,6 @@ class MainJob:
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set to end: the training saves a checkpoint and the pages close."""
     _worker: "subprocess.Popen[bytes] | None" = None
-    _prompts: tuple[str, ...] = ()
 
     @classmethod
     def open(
@@ -103,9 +102,6 @@ class MainJob:
             self.house.index = SearchIndex(built)
             table = load_posts(posts)
             self.house.questions = suggest_questions(table)
-            self._prompts = tuple(
-                f"Write a post about {topic}." for topic in topics(table, limit=NUM_SAMPLES)
-            )
             _say(
                 stage,
                 f"{self.house.index.num_posts:,} posts can be found",
@@ -187,16 +183,17 @@ class MainJob:
             stage.result = f"{training.model_name} answers"
 
     def samples(self, training: Training, when: str) -> None:
-        """Have the model in use answer the same prompts, and keep that beside the run."""
+        """Have the model in use answer the same questions, and keep that beside the run."""
         path = training.run / "samples.json"
+        asked = self.house.questions[:NUM_SAMPLES]
         try:
             rows: list[dict[str, str | None]] = json.loads(path.read_bytes())
         except (FileNotFoundError, ValueError):
-            rows = [{"prompt": p, "before": None, "after": None} for p in self._prompts]
+            rows = [{"prompt": p, "before": None, "after": None} for p in asked]
         if all(row[when] is not None for row in rows):
             return
-        with self.house.pool.lease() as engine:
-            answers = sample_answers(engine, [str(row["prompt"]) for row in rows])
+        questions = [str(row["prompt"]) for row in rows]
+        answers = sample_answers(self.house.assistant, questions)
         for row, answer in zip(rows, answers, strict=True):
             row[when] = answer
         replace_file(path, json.dumps(rows, ensure_ascii=False, indent=1).encode())
@@ -284,8 +281,7 @@ def _build(job: MainJob, posts: Artifact) -> None:
     base = job.base(posts)
     job.serve_base(base)
     training = job.corpus(posts, base)
-    if training.result is None:
-        job.samples(training, "before")
+    job.samples(training, "before")
     job.train(training)
     job.swap(training)
 

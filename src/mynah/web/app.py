@@ -11,6 +11,7 @@ from fastapi.staticfiles import StaticFiles
 from nicegui import ui
 from starlette.datastructures import MutableHeaders
 from starlette.middleware.sessions import SessionMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import FileResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,11 +31,14 @@ _POLICY = (
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
 )
 
+_LOCAL_NAMES = ("127.0.0.1", "localhost", "::1", "[::1]")
+
 
 def create_app(house: House) -> FastAPI:
     """Put the pages and the API of ``house`` on one FastAPI app.
 
-    When the house is not local, every page asks for a key first.
+    When the house is not local, every page asks for a key first; when it is, only requests to a
+    local name are answered.
     """
     # FastAPI's own /docs loads its script from a foreign host; the API's description stays.
     app = FastAPI(title="mynah", version=__version__, docs_url=None, redoc_url=None)
@@ -49,7 +53,11 @@ def create_app(house: House) -> FastAPI:
 
     register_pages(house)
     ui.add_head_html(head_html(), shared=True)
-    if not house.is_local:
+    if house.is_local:
+        # Nobody logs in here, so a page elsewhere must not get in under a name of its own that
+        # it lets point to this machine.
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(_LOCAL_NAMES))
+    else:
         app.add_middleware(LoginGate)
     secret = session_secret()
     app.add_middleware(SessionMiddleware, secret_key=secret, session_cookie="mynah_session")

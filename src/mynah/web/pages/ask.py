@@ -99,7 +99,7 @@ class AskPage:
     def _fill_hello(self) -> None:
         self.hello.clear()
         with self.hello:
-            text("h1", f"Ask {self.house.network or 'your network'}")
+            text("h1", "Ask the network")
             text("p", "Answers come from the posts. Every sentence names the posts it rests on.",
                  "lead")  # fmt: skip
             self.questions = self.house.questions

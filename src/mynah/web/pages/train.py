@@ -51,7 +51,7 @@ class TrainPage:
             self.place = box("div", "curve-place")
         self.figures = box("dl", "stats section")
         with box("section", "section"):
-            text("h2", "The same request, before and after")
+            text("h2", "The same questions, before and after")
             self.samples = box("div", "samples")
         with box("section", "section"):
             text("h2", "The job")
