@@ -124,7 +124,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         # It hands back the code of an Exit instead of raising it, and an interrupt as one.
-        code: object = app(standalone_mode=False)
+        code: object = app(standalone_mode=False, prog_name="mynah")
         if code == INTERRUPTED:
             raise KeyboardInterrupt
     except MynahError as error:

@@ -11,11 +11,10 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from sqlalchemy import func, select
+from tests.unit.ads.conftest import draft
 
 from mynah.ads import AdServer, AdStore, Campaign
 from mynah.ads.tables import ClickRow, ImpressionRow
-
-from .conftest import draft
 
 Add = Callable[..., Campaign]
 BUDGET_MICROS = 250_000
