@@ -2,15 +2,12 @@
 
 import csv
 import json
-import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
-from tests.fakes.tiny_house import TEXTS, api_app, close_house, open_tiny_house
+from tests.fakes.tiny_house import TEXTS, served_tiny_house
 from tests.fakes.tiny_model import write_tiny_checkpoint
 
 from mynah.posts import read_posts
@@ -61,15 +58,5 @@ def write_archive(path: Path) -> None:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """Address and admin key of a real server over a tiny house."""
-    house = open_tiny_house(tmp_path_factory.mktemp("served"))
-    config = uvicorn.Config(api_app(house), port=0, log_level="warning", ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}", house.keys.create("admin")
-    server.should_exit = True
-    thread.join()
-    close_house(house)
+    with served_tiny_house(tmp_path_factory.mktemp("served")) as (house, url):
+        yield url, house.keys.create("admin")

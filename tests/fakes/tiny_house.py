@@ -1,9 +1,14 @@
 """A house with every room open and real, over a handful of made-up posts and the tiny model."""
 
 import csv
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import uvicorn
 from fastapi import FastAPI
 from tests.fakes.tiny_model import write_tiny_checkpoint
 
@@ -78,3 +83,20 @@ def api_app(house: House) -> FastAPI:
     app.include_router(api_router(house))
     add_error_handlers(app)
     return app
+
+
+@contextmanager
+def served_tiny_house(folder: Path) -> Iterator[tuple[House, str]]:
+    """Serve the API of a tiny house on a loopback port, with its address, until the block ends."""
+    house = open_tiny_house(folder)
+    config = uvicorn.Config(api_app(house), port=0, log_level="warning", ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield house, f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
+    close_house(house)

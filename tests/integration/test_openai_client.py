@@ -9,8 +9,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-import uvicorn
-from tests.fakes.tiny_house import api_app, close_house, load_tiny_engine, open_tiny_house
+from tests.fakes.tiny_house import load_tiny_engine, served_tiny_house
 
 from mynah.serve import Delta, LlamaCppConfig, LlamaCppEngine, Message, Sampling
 from mynah.web.house import House
@@ -28,18 +27,8 @@ class Running:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    house = open_tiny_house(tmp_path_factory.mktemp("house"))
-    config = uvicorn.Config(api_app(house), port=0, log_level="warning", ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield Running(house, f"http://127.0.0.1:{port}", house.keys.create("api"))
-    server.should_exit = True
-    thread.join()
-    close_house(house)
+    with served_tiny_house(tmp_path_factory.mktemp("house")) as (house, url):
+        yield Running(house, url, house.keys.create("api"))
 
 
 @pytest.fixture(scope="module")

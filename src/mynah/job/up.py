@@ -6,12 +6,9 @@ same command goes on wherever the last one was stopped or killed.
 """
 
 import json
-import logging
 import subprocess
-import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -34,8 +31,6 @@ from mynah.workspace import Artifact, Workspace, locked, replace_file
 
 __all__ = ["MainJob", "run_up"]
 
-logger = logging.getLogger(__name__)
-
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SAMPLE_NAME = "Election sample 2016"
 """What the pages call the network when no export is named."""
@@ -52,8 +47,6 @@ class MainJob:
     console: Console
     house: House
     reporter: Reporter
-    stopping: threading.Event = field(default_factory=threading.Event)
-    """Set to end: the training saves a checkpoint and the pages close."""
     _worker: "subprocess.Popen[bytes] | None" = None
 
     @classmethod
@@ -160,17 +153,14 @@ class MainJob:
                 training.follow(
                     self._worker,
                     train=stage,
-                    until=self._until(lambda: read_result(training.run) is not None),
+                    until=lambda: read_result(training.run) is not None,
                 )
-            if not self.stopping.is_set():
-                stage.result = _train_line(training)
+            stage.result = _train_line(training)
         with self.reporter.stage("export") as stage:
             if self._worker is None:
                 stage.is_skipped = True
             else:
-                training.follow(
-                    self._worker, train=lambda *_, **__: None, until=self._until(self._ended)
-                )
+                training.follow(self._worker, train=lambda *_, **__: None, until=self._ended)
             stage.result = training.gguf.name
 
     def swap(self, training: Training) -> None:
@@ -208,14 +198,6 @@ class MainJob:
 
     def _ended(self) -> bool:
         return self._worker is not None and self._worker.poll() == 0
-
-    def _until(self, is_done: Callable[[], bool]) -> Callable[[], bool]:
-        def until() -> bool:
-            if self.stopping.is_set():
-                raise KeyboardInterrupt
-            return is_done()
-
-        return until
 
 
 def run_up(
@@ -271,7 +253,6 @@ def run_up(
             while server.is_alive:
                 time.sleep(0.2)
         finally:
-            job.stopping.set()
             if server is not None:
                 server.stop()
             job.close()
