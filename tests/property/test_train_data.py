@@ -98,3 +98,14 @@ def test_step_of_finds_the_first_step_that_reads_a_document(order: DataOrder, ep
             seen.setdefault(document, step)
     for document, step in seen.items():
         assert order.step_of(document, epoch=epoch) == step
+
+
+@settings(max_examples=100, deadline=None)
+@given(orders(), st.integers(0, 80))
+def test_steps_of_names_every_step_that_reads_a_document(order: DataOrder, num_steps: int):
+    readers: dict[int, list[int]] = {n: [] for n in range(len(order.source.sizes))}
+    for step in range(num_steps):
+        for document in {document for document, _, _ in order.pieces(step)}:
+            readers[document].append(step)
+    for document, steps in readers.items():
+        assert order.steps_of(document, num_steps=num_steps) == steps

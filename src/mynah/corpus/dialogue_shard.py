@@ -1,7 +1,8 @@
 """Dialogues as tokens, in ChatML, with the place where each reply begins.
 
 Reads a corpus and the posts it was made of; writes ``dialogues/<snapshot>/``: the token shard
-``train`` and ``replies.npy``, the index of each reply's first token.
+``train``, whose sidecar names the posts in each dialogue, and ``replies.npy``, the index of each
+reply's first token.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ __all__ = ["DIALOGUES_KIND", "build_dialogues", "encode_dialogue"]
 DIALOGUES_KIND = "mynah.dialogues/1"
 """Kind of the dialogues' artifact."""
 
-_BUILDER_VERSION = 4
+_BUILDER_VERSION = 5
 """Raised with every change of what is built from the same corpus."""
 _DEFAULT_CONFIG = DialogueConfig()
 
@@ -62,21 +63,23 @@ def build_dialogues(
             "the base model's tokenizer has no <|im_start|> and <|im_end|>",
             hint="take a base that was tuned for chat in ChatML, or --base scratch",
         )
-    shown = _training_posts(corpus, posts)
+    ids, shown = _training_posts(corpus, posts)
     with writing_artifact(root, kind=DIALOGUES_KIND, inputs=inputs) as writer:
         made = make_dialogues(shown, config=config)
         encoded: list[Sequence[int]] = []
         starts: list[int] = []
-        for number, dialogue in enumerate(made, start=1):
+        post_ids: list[list[str]] = []
+        for num_made, dialogue in enumerate(made, start=1):
             tokens, start = encode_dialogue(tokenizer, dialogue)
             if len(tokens) <= config.max_tokens:
                 encoded.append(tokens)
                 starts.append(start)
-            progress(number, len(made), note="dialogues")
+                post_ids.append([ids[number] for number in dialogue.posts])
+            progress(num_made, len(made), note="dialogues")
         num_tokens = write_shard(
             writer.folder / "train",
             encoded,
-            post_ids=[[] for _ in encoded],
+            post_ids=post_ids,
             vocab_size=tokenizer.get_vocab_size(),
         )
         np.save(writer.folder / "replies.npy", np.array(starts, dtype=np.int64))
@@ -97,7 +100,7 @@ def encode_dialogue(tokenizer: Tokenizer, dialogue: Dialogue) -> tuple[list[int]
     return [*before, *reply], len(before)
 
 
-def _training_posts(corpus: Artifact, posts: Artifact) -> list[ShownPost]:
+def _training_posts(corpus: Artifact, posts: Artifact) -> tuple[list[str], list[ShownPost]]:
     documents = pl.read_parquet(corpus.folder / "documents.parquet", glob=False).filter(
         ~pl.col("is_heldout")
     )
@@ -108,7 +111,8 @@ def _training_posts(corpus: Artifact, posts: Artifact) -> list[ShownPost]:
     joined = documents.join(
         wrote, left_on="post_id", right_on="id", how="left", maintain_order="left"
     )
-    return [
+    shown = [
         ShownPost(author=author or "", created_at=created_at, text=text)
         for author, created_at, text in joined.select("author", "created_at", "text").iter_rows()
     ]
+    return joined["post_id"].to_list(), shown

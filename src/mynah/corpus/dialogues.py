@@ -86,6 +86,8 @@ class Dialogue:
     reply: str
     is_grounded: bool = True
     """Whether posts are shown, and the system turn of grounded conversations with them."""
+    posts: tuple[int, ...] = ()
+    """Numbers of the posts whose words are in it."""
 
 
 def _terms(text: str) -> set[str]:
@@ -152,7 +154,8 @@ class _Maker:
         holders = self._shuffled(self.topics[topic])
         if self.random.random() < config.written_share:
             question = self._one_of(WRITE_A_POST).format(topic=topic)
-            return Dialogue(question, self.posts[holders[0]].words, is_grounded=False)
+            post = holders[0]
+            return Dialogue(question, self.posts[post].words, is_grounded=False, posts=(post,))
         if self.random.random() < config.unanswerable_share:
             question = self._one_of(ANY_AUTHOR).format(topic=topic)
             num_shown = int(self.random.integers(2, config.max_shown + 1))
@@ -180,7 +183,11 @@ class _Maker:
             if n in right
         ]
         posts = [self.posts[n] for n in shown]
-        return Dialogue(grounded_question(question, posts), "\n".join(lines) or NO_ANSWER)
+        return Dialogue(
+            grounded_question(question, posts),
+            "\n".join(lines) or NO_ANSWER,
+            posts=tuple(sorted(shown)),
+        )
 
 
 def make_dialogues(posts: Sequence[ShownPost], *, config: DialogueConfig) -> list[Dialogue]:

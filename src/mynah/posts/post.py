@@ -8,7 +8,7 @@ import pyarrow as pa
 
 __all__ = ["POSTS_KIND", "POST_SCHEMA", "Post"]
 
-POSTS_KIND = "mynah.posts/1"
+POSTS_KIND = "mynah.posts/2"
 """Kind of the post store's artifact."""
 
 POST_SCHEMA = pa.schema(
@@ -28,6 +28,8 @@ POST_SCHEMA = pa.schema(
         pa.field("visibility", pa.string(), nullable=False),
         pa.field("may_train", pa.bool_(), nullable=False),
         pa.field("kind", pa.string(), nullable=False),
+        pa.field("edited_at", pa.timestamp("us", tz="UTC")),
+        pa.field("seen_at", pa.timestamp("us", tz="UTC")),
     ]
 )
 
@@ -60,6 +62,11 @@ class Post:
     """False when its author or the network opted it out of training."""
     kind: str = "post"
     """``post``, ``reply``, ``repost`` or ``quote``."""
+    edited_at: datetime | None = None
+    """When its author last changed it; UTC."""
+    seen_at: datetime | None = None
+    """When the export or event that this version comes from was made; UTC. Of two versions of a
+    post the later one counts."""
 
     @property
     def is_public(self) -> bool:
@@ -77,9 +84,9 @@ class Post:
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> "Post":
         """Build from a row of ``POST_SCHEMA``; a time without zone is UTC."""
-        created_at = row["created_at"]
-        if created_at is not None and created_at.tzinfo is None:
-            created_at = created_at.replace(tzinfo=UTC)
         values = dict(row)
-        values["created_at"] = created_at
+        for name in ("created_at", "edited_at", "seen_at"):
+            time = values.get(name)
+            if time is not None and time.tzinfo is None:
+                values[name] = time.replace(tzinfo=UTC)
         return cls(**values)

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
 
 from mynah.posts.post import Post
 
-__all__ = ["Found", "PrivatePost", "ReadOptions", "Rejected", "SourceReport"]
+__all__ = ["Deleted", "Found", "PrivatePost", "ReadOptions", "Rejected", "SourceReport"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +19,11 @@ class ReadOptions:
     """Prefix of every post's id, as in ``x:20``; empty is guessed from the export."""
     columns: Mapping[str, str] = field(default_factory=lambda: {})
     """Post field to the export's column, as in ``text: body``; an empty column is ignored."""
+    format: str = ""
+    """Name of the format of every file, where the guess is wrong; empty is guessed."""
+    include_private: bool = False
+    """Keep messages of private chats, as unlisted posts: everyone in them has agreed. Posts of
+    social networks that only some may see are never kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +44,17 @@ class PrivatePost:
     id: str
 
 
-Found = Post | PrivatePost | Rejected
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The network says that a post is gone."""
+
+    id: str
+    at: datetime | None = None
+    """When it was deleted; ``None`` is whenever."""
+
+
+Found = Post | Deleted | PrivatePost | Rejected | pa.RecordBatch
+"""What a reader yields; a batch holds public posts as rows of ``POST_SCHEMA``."""
 
 
 @dataclass(slots=True)
@@ -53,3 +71,7 @@ class SourceReport:
     num_posts: int = 0
     num_rejected: int = 0
     num_private: int = 0
+    num_deleted: int = 0
+    """Posts that the source says were deleted."""
+    num_not_posts: int = 0
+    """Records that are read and are no posts: likes, joins, reposts without words."""

@@ -1,51 +1,38 @@
-"""The files behind what a person gave: folders expanded, formats told from their content."""
+"""The files behind what a person gave: folders and zips expanded, formats told from their content.
 
-import codecs
-import json
+Reads the first bytes of every file; writes nothing.
+"""
+
 import logging
 import os
-import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mynah.errors import DataError
+from mynah.errors import ConfigError, DataError
+from mynah.posts.archives import open_archive
+from mynah.posts.export_file import ExportFile
+from mynah.posts.format import Format, Head, look_at
+from mynah.posts.formats import FORMATS
 from mynah.posts.reader import Found, ReadOptions, SourceReport
-from mynah.posts.readers import (
-    read_delimited,
-    read_json,
-    read_parquet,
-    read_x_folder_file,
-    read_x_zip,
-)
 from mynah.posts.readers.x_archive import ACCOUNT_FILES, is_posts_file
-from mynah.posts.streams import TextSource, open_bytes
 from mynah.workspace import SETTINGS, file_sha256
 
-__all__ = ["Source", "find_sources"]
+__all__ = ["Source", "opened_sources"]
 
 logger = logging.getLogger(__name__)
 
-Reader = Callable[[Path, ReadOptions, SourceReport], Iterator[Found]]
-
-_READERS: dict[str, Reader] = {
-    "x-archive-zip": read_x_zip,
-    "x-archive-file": read_x_folder_file,
-    "delimited": read_delimited,
-    "jsonl": read_json,
-    "json": read_json,
-    "parquet": read_parquet,
-}
-_EXTENSIONS = frozenset(
-    [".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet", ".js", ".zip"]
-)
-_COMPRESSED = (".gz", ".zst")
-_HEAD_BYTES = 1 << 16
-_SCRIPT = re.compile(r"\s*window\.YTD\.(\w+)")
-_CONTROL_BYTES = bytes(b for b in range(32) if b not in b"\t\n\r\f\x1b")
-"""One or two may stray into text; a picture or a database has them everywhere."""
-_LINES_LOOKED_AT = 50
+_PICTURES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".svg", ".mp4", ".mov", ".mp3", ".ogg")
+_PROGRAMS = (".html", ".htm", ".css", ".js", ".py", ".exe", ".db", ".sqlite", ".md", ".toml")
+_NOT_POSTS = frozenset([*_PICTURES, *_PROGRAMS, ".pdf", ".yaml"])
+"""Endings that are not looked into when a folder is given. Every script of an X archive but its
+posts stays closed: some are direct messages."""
+_TABLES = frozenset(["delimited"])
+"""Formats that nearly any text would pass for: in a folder their ending has to say so."""
+_TABLE_EXTENSIONS = frozenset([".csv", ".tsv", ".tab"])
+_ZIP_MARKS = (b"PK\x03\x04", b"PK\x05\x06")
 _MANY = 8
 """File names that an error lists at the most."""
 
@@ -54,62 +41,211 @@ _MANY = 8
 class Source:
     """One file of posts."""
 
-    path: Path
-    name: str
-    """As it is shown: relative to the folder that was given."""
-    format: str
+    file: ExportFile
+    format: Format
     is_named: bool
     """Whether the person named this very file, rather than a folder it lies in."""
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """As it is shown: relative to what was given."""
+        return self.file.name
 
     def read(self, options: ReadOptions, report: SourceReport) -> Iterator[Found]:
         """Stream what the file holds; ``report`` fills as it goes."""
-        return _READERS[self.format](self.path, options, report)
+        return self.format.read(self.file, options, report)
 
     def facts(self) -> dict[str, Any]:
         """Return what the reading of this file depends on, without where it lies."""
         facts: dict[str, Any] = {
             "name": self.name,
-            "format": self.format,
-            "bytes": self.path.stat().st_size,
-            "sha256": file_sha256(self.path),
+            "format": self.format.name,
+            "bytes": self.file.num_bytes,
+            "sha256": self.sha256,
         }
-        if self.format == "x-archive-file":
-            beside = (self.path.parent / name for name in ACCOUNT_FILES)
+        if self.format.name == "x-archive" and self.file.archive is None:
+            beside = (self.file.path.parent / name for name in ACCOUNT_FILES)
             facts["account"] = [file_sha256(path) for path in beside if path.is_file()]
         return facts
 
 
-def find_sources(paths: Sequence[Path]) -> list[Source]:
-    """Expand folders and tell every file's format from its content, in a stable order.
+@contextmanager
+def opened_sources(paths: Sequence[Path], *, options: ReadOptions) -> Generator[list[Source]]:
+    """Expand folders and zips and tell every file's format from its content, in a stable order.
 
     Raises:
-        DataError: A path is missing, is no export, or a folder holds none.
+        ConfigError: ``options.format`` is no format.
+        DataError: A path is missing, is no export, or a folder or zip holds none.
     """
-    sources: list[Source] = []
-    for path in paths:
-        if path.is_dir():
-            sources.extend(_in_folder(path))
-        elif path.is_file():
-            name = path.name
-            sources.append(
-                Source(path=path, name=name, format=_format_of(path, name), is_named=True)
-            )
-        else:
+    forced = _forced(options.format)
+    with ExitStack() as stack:
+        finder = _Finder(forced, stack)
+        sources: list[Source] = []
+        for path in paths:
+            if path.is_dir():
+                sources.extend(finder.in_folder(path))
+            elif path.is_file():
+                sources.extend(finder.named(path))
+            else:
+                raise DataError(
+                    f"there is no file or folder at {path}",
+                    hint="check the path; a folder or several files may be given",
+                )
+        yield sorted(sources, key=lambda source: (source.name, str(source.file.path)))
+
+
+def _forced(name: str) -> Format | None:
+    if not name:
+        return None
+    for format_ in FORMATS:
+        if format_.name == name:
+            return format_
+    raise ConfigError(
+        f"there is no format {name!r}",
+        hint=f"formats are: {', '.join(format_.name for format_ in FORMATS)}",
+    )
+
+
+@dataclass(slots=True)
+class _Finder:
+    """Finds sources; the zips it opens are closed with its stack."""
+
+    forced: Format | None
+    stack: ExitStack
+    damage: list[DataError] = field(default_factory=lambda: [])
+    """Why files that may hold posts could not be looked into."""
+
+    def named(self, path: Path) -> list[Source]:
+        if _is_zip(path, path.name):
+            return self._in_zip(path, path.name)
+        file = ExportFile(path=path, name=path.name)
+        return [self._source(file, self._format_of(look_at(file)), is_named=True)]
+
+    def in_folder(self, folder: Path) -> list[Source]:
+        if (folder / SETTINGS).is_file():
             raise DataError(
-                f"there is no file or folder at {path}",
-                hint="check the path; a folder or several files may be given",
+                f"{folder} is a workspace of mynah, not an export",
+                hint=f"to go on with it: mynah up {folder}; to read posts, name the export itself",
             )
-    return sorted(sources, key=lambda source: (source.name, str(source.path)))
+        found: list[Source] = []
+        others: list[str] = []
+        for path, shown in _walk(folder):
+            if not _may_hold_posts(path.name):
+                others.append(shown)
+                continue
+            try:
+                if _is_zip(path, shown):
+                    found.extend(self._in_zip(path, shown))
+                    continue
+            except DataError as error:
+                logger.info("left out %s: %s", shown, error.message)
+                others.append(shown)
+                continue
+            source = self._found(ExportFile(path=path, name=shown))
+            found.extend([source] if source else [])
+            others.extend([] if source else [shown])
+        if found:
+            return _without_companions(found)
+        raise self._nothing_in(f"the folder {folder}", others)
 
+    def _in_zip(self, path: Path, name: str) -> list[Source]:
+        archive = self.stack.enter_context(open_archive(path, name=name))
+        digest = file_sha256(path)
+        found: list[Source] = []
+        others: list[str] = []
+        for member in sorted(archive.namelist()):
+            if member.endswith("/"):
+                continue
+            file = ExportFile(path=path, name=f"{name}:{member}", archive=archive, member=member)
+            source = self._found(file, digest=digest) if _may_hold_posts(member) else None
+            found.extend([source] if source else [])
+            others.extend([] if source else [member])
+        if found:
+            return _without_companions(found)
+        raise self._nothing_in(name, others)
 
-def _in_folder(folder: Path) -> list[Source]:
-    if (folder / SETTINGS).is_file():
-        raise DataError(
-            f"{folder} is a workspace of mynah, not an export",
-            hint=f"to go on with it: mynah up {folder}; to read posts, name the export itself",
+    def _found(self, file: ExportFile, *, digest: str = "") -> Source | None:
+        """The file as a source, or ``None`` when it holds no posts."""
+        try:
+            head = look_at(file)
+        except DataError as error:
+            logger.info("left out %s: %s", file.name, error.message)
+            self.damage.append(error)
+            return None
+        try:
+            format_ = self._format_of(head)
+        except DataError as error:
+            logger.info("left out %s: %s", file.name, error.message)
+            return None
+        is_table = format_.name in _TABLES and not self.forced
+        if is_table and file.extension not in _TABLE_EXTENSIONS:
+            return None
+        return self._source(file, format_, is_named=False, digest=digest)
+
+    def _source(
+        self, file: ExportFile, format_: Format, *, is_named: bool, digest: str = ""
+    ) -> Source:
+        sha256 = f"{digest[:32]}{file.sha256()[:32]}" if digest else file.sha256()
+        return Source(file=file, format=format_, is_named=is_named, sha256=sha256)
+
+    def _format_of(self, head: Head) -> Format:
+        """Tell the format from the first bytes."""
+        if self.forced is not None:
+            return self.forced
+        for format_ in FORMATS:
+            if format_.sniff(head):
+                return format_
+        raise _unknown(head)
+
+    def _nothing_in(self, place: str, others: Sequence[str]) -> DataError:
+        if self.damage:
+            return self.damage[0]
+        if not others:
+            return DataError(
+                f"{place} is empty",
+                hint="give a folder or archive with an export in it, or the file itself",
+            )
+        names = ", ".join(others[:_MANY]) + (" ..." if len(others) > _MANY else "")
+        return DataError(
+            f"{place} holds no posts: it has {names}",
+            hint="an X archive has its posts in data/tweets.js; `mynah posts formats` lists "
+            "everything that is read",
         )
-    found: list[Source] = []
-    others: list[str] = []
+
+
+def _is_zip(path: Path, name: str) -> bool:
+    with path.open("rb") as stream:
+        magic = stream.read(4)
+    if magic in _ZIP_MARKS:
+        return True
+    if path.suffix.lower() == ".zip":
+        raise DataError(
+            f"{name} is no zip archive, whatever its name says",
+            hint="download it again; a zip starts with PK",
+        )
+    return False
+
+
+def _unknown(head: Head) -> DataError:
+    if head.shape == "binary":
+        return DataError(
+            f"{head.name} is neither text nor a format of posts that is known",
+            hint="`mynah posts formats` lists what is read; --format NAME forces one",
+        )
+    if head.shape == "object":
+        keys = ", ".join(sorted(head.keys)[:_MANY]) or "none"
+        return DataError(
+            f"{head.name} is one JSON object of no format that is known (its keys: {keys})",
+            hint="give JSON lines (one post a line), an array of posts, or --format NAME",
+        )
+    return DataError(
+        f"{head.name} is in no format of posts that is known",
+        hint="`mynah posts formats` lists what is read; --format NAME forces one",
+    )
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
     for parent, folders, names in os.walk(folder):
         # A workspace inside the exports holds posts already read; they would come in twice.
         is_workspace = [(Path(parent, name) / SETTINGS).is_file() for name in folders]
@@ -120,120 +256,27 @@ def _in_folder(folder: Path) -> list[Source]:
         )
         for name in sorted(names):
             path = Path(parent, name)
-            shown = path.relative_to(folder).as_posix()
-            if name.startswith(".") or not path.is_file() or not _may_hold_posts(path):
-                others.append(shown)
-                continue
-            try:
-                format_ = _format_of(path, shown)
-            except DataError as error:
-                logger.info("left out %s: %s", shown, error.message)
-                others.append(shown)
-                continue
-            found.append(Source(path=path, name=shown, format=format_, is_named=False))
-    if found:
-        return found
-    raise _nothing_in(folder, others)
+            if path.is_file():
+                yield path, path.relative_to(folder).as_posix()
 
 
-def _nothing_in(folder: Path, others: Sequence[str]) -> DataError:
-    if not others:
-        return DataError(
-            f"the folder {folder} is empty",
-            hint="give a folder with an export in it, or the file itself",
-        )
-    names = ", ".join(others[:_MANY]) + (" ..." if len(others) > _MANY else "")
-    return DataError(
-        f"the folder {folder} holds no posts: it has {names}",
-        hint="an X archive has its posts in data/tweets.js; tables are read as "
-        ".csv, .tsv, .tab, .jsonl, .json or .parquet, also with .gz",
-    )
-
-
-def _extension(path: Path) -> str:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in _COMPRESSED:
-        suffixes.pop()
-    return suffixes[-1] if suffixes else ""
-
-
-def _may_hold_posts(path: Path) -> bool:
-    extension = _extension(path)
-    # Every script of an X archive but its posts stays closed: some are direct messages.
-    return is_posts_file(path.name) if extension == ".js" else extension in _EXTENSIONS
-
-
-def _format_of(path: Path, name: str) -> str:
-    """Tell the format from the first bytes; the extension only settles a tie."""
-    with path.open("rb") as stream:
-        magic = stream.read(4)
-    if magic in (b"PK\x03\x04", b"PK\x05\x06"):
-        return "x-archive-zip"
-    if _extension(path) == ".zip":
-        raise DataError(
-            f"{name} is no zip archive, whatever its name says",
-            hint="download it again; an archive from X is a .zip that starts with PK",
-        )
-    with open_bytes(path) as stream:
-        head = stream.read(_HEAD_BYTES)
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    if not head.strip():
-        raise DataError(f"{name} is empty", hint="export it again")
-    text = _head_text(path, name, head)
-    if script := _SCRIPT.match(text):
-        return _script_format(script.group(1), name)
-    start = text.lstrip()[:1]
-    if start == "[":
-        return "json"
-    return "jsonl" if start == "{" and _has_object_line(text, name) else "delimited"
-
-
-def _head_text(path: Path, name: str, head: bytes) -> str:
-    has_mark = head.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff"))
-    looked_at = head[:4096]
-    num_control = len(looked_at) - len(looked_at.translate(None, _CONTROL_BYTES))
-    is_utf8 = _is_utf8(looked_at)
-    most = max(2, len(looked_at) * (30 if is_utf8 else 2) // 100)
-    if num_control > most and not has_mark:
-        raise DataError(
-            f"{name} is neither text nor a format of posts that is known",
-            hint="give an X archive, CSV, TSV, JSON lines, JSON or Parquet",
-        )
-    with open_bytes(path) as stream, TextSource(stream) as source:
-        return source.read()
-
-
-def _is_utf8(head: bytes) -> bool:
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
-    except UnicodeDecodeError:
+def _may_hold_posts(name: str) -> bool:
+    last = name.rpartition("/")[2]
+    if last.startswith(".") or "__MACOSX" in name:
         return False
-    return True
+    if is_posts_file(last):
+        return True
+    return Path(last).suffix.lower() not in _NOT_POSTS
 
 
-def _script_format(part: str, name: str) -> str:
-    if re.fullmatch(r"tweets?", part):
-        return "x-archive-file"
-    kind = part.replace("_", " ")
-    raise DataError(
-        f"{name} is the part {kind!r} of an X archive, which holds no public posts",
-        hint="give the whole archive or its data/tweets.js; other parts are never read",
-    )
+def _without_companions(found: list[Source]) -> list[Source]:
+    """Leave out files that belong to an export beside them and hold no posts."""
 
-
-def _has_object_line(text: str, name: str) -> bool:
-    """Whether one of the first lines is a JSON object by itself."""
-    lines = text.lstrip().splitlines()[:_LINES_LOOKED_AT]
-    for line in lines:
-        try:
-            if isinstance(json.loads(line), dict):
-                return True
-        except (ValueError, RecursionError):
-            continue
-    if re.match(r'\{\s*"', text.lstrip()) and (len(lines) > 1 or lines[0].endswith("}")):
-        raise DataError(
-            f"{name} is one JSON object, not a list of posts",
-            hint="give JSON lines (one post a line) or an array of posts",
+    def is_companion(source: Source) -> bool:
+        return any(
+            source.file.file_name in other.format.companions
+            for other in found
+            if other.format.name != source.format.name
         )
-    return bool(re.match(r'\{\s*"', text.lstrip()))  # one line, longer than what was looked at
+
+    return [source for source in found if not is_companion(source)]

@@ -63,6 +63,11 @@ class PostSpool:
         if len(self._waiting) >= _SPOOL_ROWS:
             self._flush()
 
+    def add_batch(self, batch: pa.RecordBatch) -> None:
+        """Keep posts that come as rows of ``POST_SCHEMA``."""
+        self._flush()
+        self._writer.write_batch(batch)
+
     def _flush(self) -> None:
         columns = [
             pa.array([getattr(post, name) for post in self._waiting], POST_SCHEMA.field(name).type)

@@ -7,6 +7,7 @@ import codecs
 import gzip
 import io
 import re
+import zipfile
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -17,13 +18,25 @@ import pyarrow as pa
 
 from mynah.errors import DataError
 
-__all__ = ["MAX_EXPANSION", "MAX_LINE_CHARS", "TextSource", "open_bytes", "too_large"]
+__all__ = [
+    "COMPRESSED",
+    "FREE_BYTES",
+    "MAX_EXPANSION",
+    "MAX_LINE_CHARS",
+    "TextSource",
+    "open_bytes",
+    "too_large",
+    "unpacked",
+]
+
+COMPRESSED = (".gz", ".zst")
+"""Endings of files that are read through a decompressor."""
 
 MAX_EXPANSION = 200
 """Uncompressed over compressed size; posts as text or JSON stay well under 30."""
 MAX_LINE_CHARS = 4 << 20
 """A longer line is no post."""
-_FREE_BYTES = 64 << 20
+FREE_BYTES = 64 << 20
 """Below this much output no expansion is too large."""
 _CHUNK_CHARS = 1 << 18
 
@@ -52,7 +65,7 @@ class _Bounded(io.RawIOBase):
 
     def __init__(self, stream: IO[bytes], *, compressed_bytes: int, name: str) -> None:
         self._stream = stream
-        self._limit = max(_FREE_BYTES, compressed_bytes * MAX_EXPANSION)
+        self._limit = max(FREE_BYTES, compressed_bytes * MAX_EXPANSION)
         self._name = name
         self._num_bytes = 0
 
@@ -62,7 +75,7 @@ class _Bounded(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         try:
             block = self._stream.read(len(buffer))
-        except (EOFError, OSError, zlib.error, pa.ArrowException) as error:
+        except (EOFError, OSError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
             raise DataError(
                 f"{self._name} is cut short or damaged",
                 hint="copy or download it again, and compare its size with the original",
@@ -75,24 +88,49 @@ class _Bounded(io.RawIOBase):
 
 
 @contextmanager
+def unpacked(
+    raw: IO[bytes], *, num_bytes: int, name: str, is_compressed: bool = False
+) -> Generator[IO[bytes]]:
+    """Read ``raw`` through gzip or zstd when it starts like one of them.
+
+    Args:
+        raw: The bytes as they lie there.
+        num_bytes: How many they are, compressed.
+        name: For errors.
+        is_compressed: Whether ``raw`` itself comes out of a decompressor, as a zip's member does.
+
+    Raises:
+        DataError: While reading: it is cut short, or expands beyond reason.
+    """
+    if is_compressed:
+        member = _Bounded(raw, compressed_bytes=num_bytes, name=name)
+        buffered = io.BufferedReader(member, 1 << 16)
+    else:
+        buffered = _buffered(raw)
+    head = buffered.peek(4)[:4]
+    if head.startswith(_GZIP):
+        stream = cast("IO[bytes]", gzip.GzipFile(fileobj=buffered))
+    elif head == _ZSTD:
+        stream = cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(buffered), "zstd"))
+    else:
+        yield buffered
+        return
+    whole = _Bounded(stream, compressed_bytes=num_bytes, name=name)
+    yield io.BufferedReader(whole, 1 << 16)
+
+
+@contextmanager
 def open_bytes(path: Path) -> Generator[IO[bytes]]:
     """Open ``path`` for reading, through gzip or zstd when it starts like one of them.
 
     Raises:
         DataError: While reading: it is cut short, or expands beyond reason.
     """
-    with path.open("rb") as raw:
-        head = raw.read(4)
-        raw.seek(0)
-        if head.startswith(_GZIP):
-            stream = cast("IO[bytes]", gzip.GzipFile(fileobj=raw))
-        elif head == _ZSTD:
-            stream = cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(raw), "zstd"))
-        else:
-            yield raw
-            return
-        bounded = _Bounded(stream, compressed_bytes=path.stat().st_size, name=path.name)
-        yield io.BufferedReader(bounded, 1 << 16)
+    with (
+        path.open("rb") as raw,
+        unpacked(raw, num_bytes=path.stat().st_size, name=path.name) as stream,
+    ):
+        yield stream
 
 
 class TextSource:
@@ -145,9 +183,11 @@ def _as_windows_1252(match: re.Match[str]) -> str:
 
 
 def _peek(stream: IO[bytes]) -> tuple[bytes, IO[bytes]]:
-    buffered = (
-        stream
-        if isinstance(stream, io.BufferedReader)
-        else io.BufferedReader(cast("io.RawIOBase", stream))
-    )
+    buffered = _buffered(stream)
     return buffered.peek(4)[:4], buffered
+
+
+def _buffered(stream: IO[bytes]) -> io.BufferedReader:
+    if isinstance(stream, io.BufferedReader):
+        return stream
+    return io.BufferedReader(cast("io.RawIOBase", stream))

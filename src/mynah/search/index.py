@@ -6,13 +6,13 @@ Order is BM25, then newest first, then id: the same query gives the same order, 
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
 import tantivy
-from tantivy import DocAddress, Order
+from tantivy import DocAddress, Occur, Order
 
 from mynah.errors import DataError, RequestError
 from mynah.posts import Post
@@ -36,8 +36,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class SearchIndex:
     """A finished index, open for reading. Methods are thread-safe."""
 
-    def __init__(self, artifact: Artifact) -> None:
+    def __init__(
+        self, artifact: Artifact, *, forgotten: Callable[[], frozenset[str]] = frozenset
+    ) -> None:
         """Open ``artifact``, checking every file against its hash.
+
+        Args:
+            artifact: From ``build_index``.
+            forgotten: Asked on every call for the ids of posts that were taken back: from then
+                on none of them is found, whatever the files still hold.
 
         Raises:
             DataError: It is no search index, or its files are missing, cut short or changed.
@@ -59,12 +66,14 @@ class SearchIndex:
                 hint=f"delete {artifact.folder} and run the same command again to rebuild it",
             ) from error
         self._schema = index.schema
+        self._forgotten = forgotten
+        self._hidden: tuple[frozenset[str], tuple[str, ...]] = (frozenset(), ())
         self._authors: dict[str, str] = json.loads((artifact.folder / AUTHORS_FILE).read_text())
 
     @property
     def num_posts(self) -> int:
         """Posts that can be found."""
-        return self._searcher.num_docs
+        return self._searcher.num_docs - len(self._hidden_ids())
 
     @property
     def authors(self) -> Mapping[str, str]:
@@ -88,7 +97,7 @@ class SearchIndex:
                 hint="narrow the search with from:, since: or until: to see older posts",
             )
         started_s = time.perf_counter()
-        compiled = compile_query(query, self._schema)
+        compiled = self._compile(query)
         num_matches, page = self._find_page(compiled, query, limit, offset)
         candidates = tuple(
             self._as_candidate(query, address, score, offset + number)
@@ -99,6 +108,8 @@ class SearchIndex:
 
     def get(self, post_id: str) -> Post | None:
         """Return the post of that id, if it is in the index."""
+        if post_id in self._forgotten():
+            return None
         by_id = tantivy.Query.term_query(self._schema, "id", without_surrogates(post_id))
         found = self._searcher.search(by_id, 1, count=False)
         return self._read_post(found.hits[0][1]) if found.hits else None
@@ -118,7 +129,7 @@ class SearchIndex:
 
     def histogram(self, query: Query, *, max_bars: int = 60) -> Histogram:
         """Count the posts that match over time, in at most ``max_bars`` equal bars or years."""
-        compiled = compile_query(query, self._schema)
+        compiled = self._compile(query)
         bounds = {"field": "created_at", "interval": _HOUR_US, "min_doc_count": 1}
         found: Any = self._searcher.aggregate(compiled, {"hours": {"histogram": bounds}})
         hours = {
@@ -129,6 +140,26 @@ class SearchIndex:
         return make_histogram(
             hours, max_bars=max_bars, num_undated=num_matches - sum(hours.values())
         )
+
+    def _hidden_ids(self) -> tuple[str, ...]:
+        """The forgotten posts that this index still holds."""
+        forgotten = self._forgotten()
+        if self._hidden[0] is not forgotten:
+            held = tuple(
+                post_id
+                for post_id in sorted(forgotten)
+                if self._searcher.doc_freq("id", without_surrogates(post_id))
+            )
+            self._hidden = (forgotten, held)
+        return self._hidden[1]
+
+    def _compile(self, query: Query) -> tantivy.Query:
+        compiled = compile_query(query, self._schema)
+        hidden = self._hidden_ids()
+        if not hidden:
+            return compiled
+        held = tantivy.Query.term_set_query(self._schema, "id", list(hidden))
+        return tantivy.Query.boolean_query([(Occur.Must, compiled), (Occur.MustNot, held)])
 
     def _count(self, compiled: tantivy.Query) -> int:
         return _count_of(self._searcher.search(compiled, 1))

@@ -6,6 +6,7 @@ Reads token shards and a model; writes ``runs/<run>/`` and the model it ends wit
 from mynah.train.config import DataConfig, OptimizerConfig, ScheduleConfig, TrainConfig
 from mynah.train.data import Batch, CorpusSource, DataOrder, DialogueSource, make_batch
 from mynah.train.evaluate import HeldOut, batch_loss
+from mynah.train.exposure import Exposure, find_exposures
 from mynah.train.loop import Trainer, TrainResult
 from mynah.train.loss import linear_cross_entropy
 from mynah.train.run import read_result, run_training
@@ -17,6 +18,7 @@ __all__ = [
     "DataConfig",
     "DataOrder",
     "DialogueSource",
+    "Exposure",
     "HeldOut",
     "OptimizerConfig",
     "ScheduleConfig",
@@ -24,6 +26,7 @@ __all__ = [
     "TrainResult",
     "Trainer",
     "batch_loss",
+    "find_exposures",
     "flop_per_token",
     "linear_cross_entropy",
     "make_batch",

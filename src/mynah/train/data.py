@@ -68,8 +68,11 @@ class CorpusSource:
         return np.concatenate((self.boundary, self.shard[number]))
 
     def weights(self, number: int) -> np.ndarray:
-        """Every token counts."""
-        return np.ones(len(self.shard[number]) + 1)
+        """Every token counts, but those that stand where a post was taken back."""
+        is_word = self.shard[number] != self.boundary[0]
+        weights = np.concatenate(([True], is_word))
+        weights[-1] = is_word.any()
+        return weights.astype(np.float64)
 
 
 class DialogueSource:
@@ -78,11 +81,13 @@ class DialogueSource:
     Args:
         shard: Each document is one dialogue in ChatML.
         reply_starts: Index of the first token of each dialogue's reply.
+        boundary: The end-of-text token: it stands where a post was taken back.
     """
 
-    def __init__(self, shard: TokenShard, *, reply_starts: np.ndarray) -> None:
+    def __init__(self, shard: TokenShard, *, reply_starts: np.ndarray, boundary: int) -> None:
         self.shard = shard
         self.reply_starts = reply_starts
+        self.boundary = boundary
 
     @property
     def sizes(self) -> np.ndarray:
@@ -94,8 +99,10 @@ class DialogueSource:
         return self.shard[number]
 
     def weights(self, number: int) -> np.ndarray:
-        """One on the reply, none before it."""
-        return np.arange(len(self.shard[number])) >= self.reply_starts[number]
+        """One on the reply, none before it, nor where a post was taken back."""
+        tokens = self.shard[number]
+        is_reply = np.arange(len(tokens)) >= self.reply_starts[number]
+        return is_reply & (tokens != self.boundary)
 
 
 ROW_MULTIPLE = 64
@@ -193,6 +200,16 @@ class DataOrder:
             raise IndexError(f"document {document} has no piece")
         place = (int(self._end_M[places[0]]) - 1) // self.tokens_per_step
         return epoch * self.steps_per_epoch + place
+
+    def steps_of(self, document: int, *, num_steps: int) -> list[int]:
+        """Return the steps before ``num_steps``, from 0, that read a piece of ``document``."""
+        found: set[int] = set()
+        for epoch in range(-(-num_steps // self.steps_per_epoch)):
+            self._enter(epoch)
+            places = np.flatnonzero(self.document_M[self._order_M] == document)
+            in_epoch = (self._end_M[places] - 1) // self.tokens_per_step
+            found.update((epoch * self.steps_per_epoch + in_epoch).tolist())
+        return sorted(step for step in found if step < num_steps)
 
 
 def make_batch(chosen: Sequence[Piece]) -> Batch:

@@ -108,7 +108,8 @@ def _make_trainer(config: TrainConfig, run: Path) -> Trainer:
         folder = _read(Path(config.dialogues), DIALOGUES_KIND).folder
         starts = np.load(folder / "replies.npy")
         if len(starts):
-            source = DialogueSource(TokenShard(folder / "train"), reply_starts=starts)
+            shard = TokenShard(folder / "train")
+            source = DialogueSource(shard, reply_starts=starts, boundary=boundary)
             orders.append(_order(source, config, round(data.tokens_per_step * share)))
     held_out = HeldOut.select(
         CorpusSource(TokenShard(corpus.folder / "heldout"), boundary=boundary),

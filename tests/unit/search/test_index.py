@@ -311,3 +311,21 @@ def test_two_indexes_open_the_same_files_while_threads_search(index: SearchIndex
 def test_a_deleted_folder_does_not_break_an_open_index(index: SearchIndex) -> None:
     shutil.rmtree(index.artifact.folder)
     assert find(index, "market") == {"t:2"}
+
+
+def test_a_forgotten_post_is_found_no_more_from_the_next_call_on(index: SearchIndex) -> None:
+    gone: list[frozenset[str]] = [frozenset()]
+    open_index = SearchIndex(index.artifact, forgotten=lambda: gone[0])
+    before = open_index.search(parse_query("jobs"))
+    scores = {c.post.id: c.score for c in before.candidates}
+    gone[0] = frozenset({"t:2", "t:never-there"})
+    after = open_index.search(parse_query("jobs"))
+    assert "t:2" in scores
+    assert {c.post.id: c.score for c in after.candidates} == {
+        post_id: score for post_id, score in scores.items() if post_id != "t:2"
+    }
+    assert after.num_matches == before.num_matches - 1
+    assert open_index.get("t:2") is None
+    assert open_index.num_posts == index.num_posts - 1
+    bars = open_index.histogram(parse_query("jobs"))
+    assert sum(bar.num_posts for bar in bars.bars) + bars.num_undated == after.num_matches

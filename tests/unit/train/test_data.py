@@ -43,7 +43,7 @@ def test_each_document_begins_with_the_end_of_another_and_predicts_its_own(tmp_p
 
 
 def test_dialogues_count_from_the_first_token_of_the_reply(tmp_path: Path):
-    source = DialogueSource(shard(tmp_path, [6, 4]), reply_starts=np.array([4, 1]))
+    source = DialogueSource(shard(tmp_path, [6, 4]), reply_starts=np.array([4, 1]), boundary=0)
     assert source.weights(0).tolist() == [0, 0, 0, 0, 1, 1]
     batch = make_batch([(source, (0, 0, 5))])
     # What is read before the reply predicts its first token.
@@ -102,7 +102,9 @@ def test_few_documents_come_again_every_step_in_another_order(tmp_path: Path):
 
 
 def test_documents_without_a_prediction_have_no_piece(tmp_path: Path):
-    source = DialogueSource(shard(tmp_path, [1, 3, 1]), reply_starts=np.zeros(3, dtype=int))
+    source = DialogueSource(
+        shard(tmp_path, [1, 3, 1]), reply_starts=np.zeros(3, dtype=int), boundary=0
+    )
     order = DataOrder(source, seed=0, tokens_per_step=5, max_tokens=5)
     assert order.pieces(0) == order.pieces(1) == [(1, 0, 2)]
     with pytest.raises(IndexError, match="document 0"):

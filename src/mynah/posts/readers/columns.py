@@ -42,6 +42,8 @@ _NAMES: Mapping[str, str] = {
     "may_train": "may_train consent_to_train allow_training",
     "opt_out": "opt_out opted_out no_train noai is_opted_out",
     "kind": "kind",
+    "edited_at": "edited_at edited last_edited_at",
+    "seen_at": "seen_at retrieved_at collected_at scraped_at",
 }
 """Field to the names it goes by, the surest first."""
 

@@ -48,7 +48,7 @@ def line_records(lines: Iterable[str], *, source: str) -> Iterator[Numbered]:
 
 
 def array_records(
-    read: Callable[[], str], *, source: str, first_key: str = ""
+    read: Callable[[], str], *, source: str, first_key: str = "", key: str = ""
 ) -> Iterator[Numbered]:
     """Yield the objects of the first array in the text; records are numbered from 1.
 
@@ -57,8 +57,9 @@ def array_records(
         source: Name of the file, for rejections.
         first_key: What records begin with, if that is known: found again even where the first
             record is the broken one.
+        key: Key of one large object whose array is meant; empty when the array is the file.
     """
-    return iter(_ArrayReader(read, source, first_key))
+    return iter(_ArrayReader(read, source, first_key, key))
 
 
 def _begins_with(key: str) -> re.Pattern[str]:
@@ -74,8 +75,9 @@ def _numbered(source: str, number: int, value: Json) -> Numbered:
 class _ArrayReader:
     """Holds one window of text, never the whole file."""
 
-    def __init__(self, read: Callable[[], str], source: str, first_key: str) -> None:
+    def __init__(self, read: Callable[[], str], source: str, first_key: str, key: str) -> None:
         self._read = read
+        self._key = re.compile(rf'"{re.escape(key)}"\s*:\s*\[') if key else None
         self._source = source
         self._known = _begins_with(first_key) if first_key else None
         self._window = ""
@@ -93,7 +95,7 @@ class _ArrayReader:
             number += 1
             if self._window[self._at] == "]":
                 self._at += 1
-                if self._skip_gap() and self._window[self._at] != ";":
+                if self._key is None and self._skip_gap() and self._window[self._at] != ";":
                     yield Rejected(self._source, number, "there is more after the list's end")
                 return
             value = self._next_value()
@@ -115,7 +117,18 @@ class _ArrayReader:
             self._at -= dropped
         return bool(piece)
 
+    def _skip_to_key(self, key: re.Pattern[str]) -> bool:
+        while self._more():
+            match = key.search(self._window)
+            if match:
+                self._at = match.end()
+                return True
+            self._at = len(self._window)  # only the tail is kept: the key may lie across
+        return False
+
     def _skip_to_array(self) -> bool:
+        if self._key is not None:
+            return self._skip_to_key(self._key)
         while len(self._window) < _MAX_PREAMBLE and self._more():
             match = _PREAMBLE.match(self._window)
             if match:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from hashlib import sha256
 from itertools import chain, islice
 from typing import Any, cast
@@ -22,7 +23,7 @@ from mynah.posts.values import (
     starts_with_day,
 )
 
-__all__ = ["Numbered", "posts_from_records"]
+__all__ = ["Numbered", "Record", "posts_from_records"]
 
 Record = Mapping[str, Any]
 Numbered = tuple[int, Record] | Rejected
@@ -115,6 +116,8 @@ class _PostBuilder:
             url=parse_text(_as_text(get("url"))).strip() or None,
             visibility=self._visibility(get("visibility"), get("is_protected")),
             may_train=self._may_train(get("may_train"), get("opt_out")),
+            edited_at=_time_or_flag(get("edited_at")),
+            seen_at=parse_time(get("seen_at"), is_day_first=self._is_day_first),
         )
         if not post.is_public:
             return PrivatePost(post.id)
@@ -148,6 +151,16 @@ def _repeated_author(get: Callable[[str], Any], text: str) -> str | None:
     named = parse_text(_as_text(get("repost_author"))).strip().removeprefix("@")
     match = _REPOST_PREFIX.match(text)
     return named or (match.group(1) if match else None)
+
+
+def _time_or_flag(value: Any) -> datetime | None:
+    """Reddit's tables hold the time of the last edit, or whether there was one."""
+    if isinstance(value, bool) or str(value).strip().lower() in ("true", "false"):
+        return None
+    try:
+        return parse_time(value)
+    except BadValue:
+        return None
 
 
 def _as_text(value: Any) -> str:

@@ -2,59 +2,68 @@
 
 import io
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mynah.errors import DataError
+from mynah.posts.export_file import ExportFile
+from mynah.posts.format import Format, Head
 from mynah.posts.reader import Found, ReadOptions, SourceReport
 from mynah.posts.readers.delimited import delimited_records
 from mynah.posts.readers.json_records import array_records, line_records
 from mynah.posts.readers.records import Numbered, posts_from_records
-from mynah.posts.streams import TextSource, open_bytes
+from mynah.posts.streams import TextSource
 
-__all__ = ["read_delimited", "read_json", "read_parquet"]
+__all__ = ["FORMATS", "read_delimited", "read_json", "read_json_lines", "read_parquet"]
 
 _BATCH_ROWS = 4_096
 
 
-def read_delimited(path: Path, options: ReadOptions, report: SourceReport) -> Iterator[Found]:
+def read_delimited(file: ExportFile, options: ReadOptions, report: SourceReport) -> Iterator[Found]:
     """Read rows of CSV or its kin, with the columns named in the first."""
-    extension = next((s for s in reversed(path.suffixes) if s not in (".gz", ".zst")), "")
 
     def records(text: TextSource) -> Iterator[Numbered]:
-        return delimited_records(text.lines(), source=report.name, extension=extension.lower())
+        return delimited_records(text.lines(), source=report.name, extension=file.extension)
 
-    return _read_text(path, records, options, report)
+    return _read_text(file, records, options, report)
 
 
-def read_json(path: Path, options: ReadOptions, report: SourceReport) -> Iterator[Found]:
-    """Read JSON lines, or one array of objects; ``report.format`` says which."""
+def read_json_lines(
+    file: ExportFile, options: ReadOptions, report: SourceReport
+) -> Iterator[Found]:
+    """Read JSON lines, one post a line."""
 
     def records(text: TextSource) -> Iterator[Numbered]:
-        if report.format == "jsonl":
-            return line_records(text.lines(), source=report.name)
+        return line_records(text.lines(), source=report.name)
+
+    return _read_text(file, records, options, report)
+
+
+def read_json(file: ExportFile, options: ReadOptions, report: SourceReport) -> Iterator[Found]:
+    """Read one array of objects."""
+
+    def records(text: TextSource) -> Iterator[Numbered]:
         return array_records(text.read, source=report.name)
 
-    return _read_text(path, records, options, report)
+    return _read_text(file, records, options, report)
 
 
 def _read_text(
-    path: Path,
+    file: ExportFile,
     records: Callable[[TextSource], Iterator[Numbered]],
     options: ReadOptions,
     report: SourceReport,
 ) -> Iterator[Found]:
-    with open_bytes(path) as stream, TextSource(stream) as text:
+    with file.open_text() as text:
         yield from posts_from_records(records(text), options=options, report=report)
         report.num_recoded_lines += text.num_recoded_lines
 
 
-def read_parquet(path: Path, options: ReadOptions, report: SourceReport) -> Iterator[Found]:
+def read_parquet(file: ExportFile, options: ReadOptions, report: SourceReport) -> Iterator[Found]:
     """Read the rows of a Parquet file, batch by batch."""
-    with open_bytes(path) as stream:
+    with file.open_bytes() as stream:
         # Parquet is read from its end; a compressed one has to be unpacked to get there.
         seekable = stream if stream.seekable() else io.BytesIO(stream.read())
         records = _parquet_records(seekable, report.name)
@@ -74,3 +83,37 @@ def _parquet_records(stream: IO[bytes], name: str) -> Iterator[Numbered]:
             f"{name} is a Parquet file that cannot be read past row {number:,}",
             hint="it is cut short or damaged: copy or export it again",
         ) from error
+
+
+def _is_table(head: Head) -> bool:
+    return head.shape == "text" and head.extension in _TABLE_EXTENSIONS
+
+
+_TABLE_EXTENSIONS = frozenset(["", ".csv", ".tsv", ".tab", ".txt", ".json", ".jsonl", ".ndjson"])
+
+FORMATS = (
+    Format(
+        name="parquet",
+        title="Parquet with a column of texts",
+        read=read_parquet,
+        sniff=lambda head: head.data.startswith(b"PAR1"),
+    ),
+    Format(
+        name="json",
+        title="JSON, one array of posts",
+        read=read_json,
+        sniff=lambda head: head.shape == "array",
+    ),
+    Format(
+        name="jsonl",
+        title="JSON lines, one post a line",
+        read=read_json_lines,
+        sniff=lambda head: head.shape == "lines",
+    ),
+    Format(
+        name="delimited",
+        title="CSV, TSV or Orange's .tab with a column of texts",
+        read=read_delimited,
+        sniff=_is_table,
+    ),
+)

@@ -1,0 +1,55 @@
+"""Zips as exports come: checked, then read member by member. Nothing is unpacked to disk."""
+
+import re
+import zipfile
+from pathlib import Path
+
+from mynah.errors import DataError
+from mynah.posts.streams import FREE_BYTES, MAX_EXPANSION, too_large
+
+__all__ = ["open_archive"]
+
+MAX_MEMBERS = 500_000
+"""More files than any export has; a zip of a megabyte can name millions."""
+
+
+def open_archive(path: Path, *, name: str) -> zipfile.ZipFile:
+    """Open a zip and check its list of files.
+
+    Raises:
+        DataError: It is no zip, is cut short, is encrypted, or is made to harm.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+        raise DataError(
+            f"{name} is cut short or no zip archive: {error}",
+            hint="download the archive again, and compare its size with the original",
+        ) from error
+    try:
+        _check(archive.infolist(), name)
+    except DataError:
+        archive.close()
+        raise
+    return archive
+
+
+def _check(members: list[zipfile.ZipInfo], source: str) -> None:
+    if len(members) > MAX_MEMBERS:
+        raise DataError(
+            f"{source} holds {len(members):,} files, more than {MAX_MEMBERS:,}",
+            hint="that is no export of posts; unpack it yourself if you trust it",
+        )
+    for member in members:
+        name = member.filename.replace("\\", "/")
+        if name.startswith("/") or ".." in name.split("/") or re.match("[A-Za-z]:", name):
+            raise DataError(
+                f"{source} holds a file whose path leads out of the archive",
+                hint="no network makes such an archive; do not unpack it, and ask where it is from",
+            )
+        if member.file_size > max(FREE_BYTES, member.compress_size * MAX_EXPANSION):
+            raise too_large(source)
+        if member.flag_bits & 1:
+            raise DataError(
+                f"{source} is encrypted", hint="unpack it with its password, give the folder"
+            )
