@@ -28,7 +28,7 @@ $(VENV)/.base: constraints.txt pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.base
-	$(PIP) install -q -c constraints.txt -e ".[test]"
+	$(PIP) install -q -c constraints.txt -e ".[test,ray]"
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test

@@ -8,6 +8,7 @@ Reads the Typer app, and the syntax trees of the errors, the configs and the HTT
 """
 
 import ast
+import copy
 import inspect
 import sys
 from collections.abc import Callable, Iterator
@@ -126,27 +127,56 @@ def request_refusals() -> Iterator[tuple[int, str]]:
 def recipes_page() -> str:
     """Every config, field by field."""
     configs = [found for path in source_files() for found in described(path, is_config)]
-    tables = {field.kind: field.name for config in configs for field in config.fields}
     parts = [
         f"{NOTICE}\n# Recipes and settings\n",
         "A recipe is one TOML file; `Recipe` says what it may set, and `--set key=value` reaches "
-        "every field of it, as in `--set optimizer.lr=1e-4`. A workspace keeps `Options` in its "
-        "`mynah.toml`, and each run its resolved `TrainConfig` in `runs/<run>/recipe.toml`. "
-        "Unknown keys are errors. The other settings belong to a stage and are not read from a "
-        "file.\n",
+        "every field of it, as in `--set optimizer.lr=1e-4`; `mynah corpus build` takes those of "
+        '`[corpus]` without that word, as in `--set language.languages=\'["en", "de"]\'`. A '
+        "workspace keeps `Options` in its `mynah.toml`, where the recipe's tables begin with "
+        "`recipe.`, and each run its resolved `TrainConfig` in `runs/<run>/recipe.toml`. Unknown "
+        "keys are errors. The other settings belong to a stage and are not read from a file.\n",
     ]
-    for config in sorted(configs, key=lambda config: (PAGE_ORDER.get(config.name, 9), config.name)):
+    for config in sorted(
+        configs, key=lambda config: (PAGE_ORDER.get(config.name, 99), config.name)
+    ):
         title = f"`{config.name}`"
-        if config.name in tables:
-            title += f", the table `[{tables[config.name]}]`"
+        if path := table_path(config.name, configs):
+            title += f", the table `[{path}]`"
         parts.append(f"## {title}\n\n`{config.module}`. {config.text}\n")
         parts.append(fields_table(config))
     return "\n".join(parts)
 
 
-PAGE_ORDER = {"Recipe": 0, "DataConfig": 1, "OptimizerConfig": 2, "ScheduleConfig": 3} | {
-    "Options": 4,
-    "TrainConfig": 5,
+def table_path(kind: str, configs: list[Described]) -> str:
+    """The table of a recipe that holds a config, as in ``corpus.language``; empty for none."""
+    for owner in configs:
+        for field in owner.fields:
+            if field.kind == kind:
+                above = "" if owner.name in ROOTS else table_path(owner.name, configs)
+                return f"{above}.{field.name}".lstrip(".")
+    return ""
+
+
+ROOTS = ("Recipe", "Options", "TrainConfig")
+"""What a whole file is."""
+PAGE_ORDER = {
+    name: number
+    for number, name in enumerate(
+        (
+            "Recipe",
+            "CorpusConfig",
+            "LanguageConfig",
+            "QualityConfig",
+            "BotConfig",
+            "PrivacyConfig",
+            "PreferenceConfig",
+            "DataConfig",
+            "OptimizerConfig",
+            "ScheduleConfig",
+            "Options",
+            "TrainConfig",
+        )
+    )
 }
 """What a person sets comes first; the rest follows by name."""
 
@@ -200,20 +230,44 @@ def fields_of(node: ast.ClassDef, source: str, tree: ast.Module) -> Iterator[Fie
         text = ""
         if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
             text = inspect.cleandoc(str(following.value.value))
-        kind, bounds = plain_kind(statement.annotation)
+        kind, bounds = plain_kind(statement.annotation, tree)
         default, more = plain_default(statement.value, source)
         limits = with_constants(", ".join(part for part in (bounds, more) if part), tree)
         notes = " ".join(part for part in (text, f"({limits})" if limits else "") if part)
         yield Field(ast.unparse(statement.target), kind, default, notes)
 
 
-def plain_kind(annotation: ast.expr) -> tuple[str, str]:
-    """A type without what ``Annotated`` adds, and that as bounds."""
+def plain_kind(annotation: ast.expr, tree: ast.Module) -> tuple[str, str]:
+    """A type without what ``Annotated`` adds, and that as bounds; names of types spelt out."""
+    names = {
+        ast.unparse(node.targets[0]): node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and "Annotated" in ast.unparse(node.value)
+    }
+    annotation = names.get(ast.unparse(annotation), annotation)
+    bounds = ""
     if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Annotated":
         assert isinstance(annotation.slice, ast.Tuple)
-        kind, *notes = annotation.slice.elts
-        return ast.unparse(kind), ", ".join(bounds_of(note) for note in notes)
-    return ast.unparse(annotation), ""
+        bounds = ", ".join(bounds_of(note) for note in annotation.slice.elts[1:])
+    return ast.unparse(WithoutNotes(names).visit(copy.deepcopy(annotation))), bounds
+
+
+class WithoutNotes(ast.NodeTransformer):
+    """Puts a type in the place of each ``Annotated``, also inside another type."""
+
+    def __init__(self, names: dict[str, ast.expr]) -> None:
+        self.names = names
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        """Spell out a name that the module gives to a type."""
+        named = self.names.get(node.id)
+        return node if named is None else self.visit(copy.deepcopy(named))
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        """Keep only the type."""
+        if ast.unparse(node.value) == "Annotated" and isinstance(node.slice, ast.Tuple):
+            return self.visit(node.slice.elts[0])
+        return self.generic_visit(node)
 
 
 def plain_default(value: ast.expr | None, source: str) -> tuple[str, str]:

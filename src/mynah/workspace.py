@@ -31,6 +31,7 @@ __all__ = [
     "latest_artifact",
     "locked",
     "replace_file",
+    "restate_artifact",
     "set_latest",
     "writing_artifact",
 ]
@@ -107,10 +108,11 @@ class Workspace:
         """Remove what killed processes left half written; kills never add up to a full disk.
 
         Only for the process that holds the workspace's lock. A trainer that has not yet noticed
-        that its parent is gone keeps what it is writing.
+        that its parent is gone keeps what it is writing. Writers of the post store sweep under
+        a lock of their own: one may be at work now.
         """
         for folder in self.root.glob("*/.*.writing"):
-            if folder.is_dir():
+            if folder.is_dir() and folder.parent != self.posts:
                 shutil.rmtree(folder, ignore_errors=True)
         for pattern in (".*.writing", "*/.*.writing", "*/*/.*.writing"):
             for path in self.root.glob(pattern):
@@ -162,6 +164,8 @@ class ArtifactWriter:
 
     folder: Path
     counts: dict[str, Json] = field(default_factory=lambda: {})
+    hashes: dict[str, str] = field(default_factory=lambda: {})
+    """SHA-256 of files that are known and on disk already: links to those of another artifact."""
     result: Artifact | None = None
 
     @property
@@ -252,13 +256,13 @@ def writing_artifact(
             files = {
                 str(path.relative_to(aside)): {
                     "bytes": path.stat().st_size,
-                    "sha256": file_sha256(path),
+                    "sha256": writer.hashes.get(path.name) or file_sha256(path),
                 }
                 for path in sorted(aside.rglob("*"))
                 if path.is_file()
             }
             manifest = {"kind": kind, "inputs": inputs, "counts": writer.counts, "files": files}
-            for name in files:
+            for name in files.keys() - writer.hashes.keys():
                 _sync(aside / name)
             replace_file(aside / "manifest.json", canonical_json(manifest))
             if final.exists():  # half a folder of an earlier kill: never a finished one
@@ -271,6 +275,31 @@ def writing_artifact(
     assert found is not None, "an artifact just written must be readable"
     writer.result = found
     set_latest(found)
+
+
+def restate_artifact(artifact: Artifact) -> Artifact:
+    """Hash every file of an artifact again and say so in its manifest.
+
+    Only for taking something back: an artifact is otherwise never changed. Its name, which
+    stands for its inputs, stays.
+    """
+    with machine_errors(artifact.folder):
+        files = {
+            name: {
+                "bytes": (artifact.folder / name).stat().st_size,
+                "sha256": file_sha256(artifact.folder / name),
+            }
+            for name in artifact.files
+            if (artifact.folder / name).is_file()
+        }
+        manifest = {
+            "kind": artifact.kind,
+            "inputs": artifact.inputs,
+            "counts": artifact.counts,
+            "files": files,
+        }
+        replace_file(artifact.folder / "manifest.json", canonical_json(manifest))
+    return Artifact(artifact.folder, artifact.kind, artifact.inputs, artifact.counts, files)
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -68,19 +68,23 @@ def test_the_main_job_understands_its_flags(snippet: Snippet, prepared: Path):
         assert (ROOT / given["recipe"]).is_file()
 
 
-@pytest.mark.parametrize("snippet", mynah_commands(is_up=False), ids=str)
-def test_a_command_runs_as_shown(snippet: Snippet, prepared: Path):
-    ran = subprocess.run(
-        [*RUN_MYNAH, *shlex.split(snippet.text)[1:]],
-        cwd=prepared,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    assert ran.returncode == 0, f"{snippet}: {ran.stderr}"
-    assert ran.stdout.strip()
+@pytest.mark.parametrize("document", sorted({s.document for s in mynah_commands(is_up=False)}))
+def test_the_commands_of_a_document_run_as_shown(document: str, reader: Path):
+    """One after the other, as who follows it would."""
+    for snippet in mynah_commands(is_up=False):
+        if snippet.document != document:
+            continue
+        ran = subprocess.run(
+            [*RUN_MYNAH, *shlex.split(snippet.text)[1:]],
+            cwd=reader,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        assert ran.returncode == 0, f"{snippet}: {ran.stderr}"
+        assert ran.stdout.strip(), snippet
 
 
 @pytest.mark.parametrize("snippet", of_kind("curl"), ids=str)

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mynah.corpus import TokenShard, clean_text, write_shard
-from mynah.corpus.duplicates import find_duplicates
 from mynah.errors import DataError
 
 awkward = st.sampled_from(
@@ -45,20 +44,6 @@ def similarity(a, b):
 
 
 keys = st.text("abcde \u65e5\U0001f600", max_size=40)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(keys, max_size=30), st.sampled_from([0.3, 0.7, 1.0]))
-def test_every_duplicate_has_a_survivor_before_it_that_is_like_it(written, threshold):
-    found = find_duplicates(written, min_similarity=threshold)
-    for index, (exact, near) in enumerate(zip(found.exact, found.near, strict=True)):
-        if exact >= 0:
-            assert exact < index
-            assert written[exact] == written[index]
-        if near >= 0:
-            assert near < index
-            assert found.near[near] == found.exact[near] == -1
-            assert similarity(written[near], written[index]) >= threshold
 
 
 @settings(max_examples=60, deadline=None)

@@ -3,19 +3,18 @@
 import contextlib
 import re
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fakes.stored_posts import store_posts
 
 from mynah.errors import RequestError
-from mynah.posts import POST_SCHEMA, POSTS_KIND, Post
+from mynah.posts import Post
 from mynah.search import (
     Query,
     SearchIndex,
@@ -25,7 +24,6 @@ from mynah.search import (
     parse_query,
     tokenise,
 )
-from mynah.workspace import writing_artifact
 
 PIECES = st.sampled_from(
     ["jobs", "job", "tax", "the", "cafe", "\u0928\u092f\u093e\u0901", "\U0001f600", "?",
@@ -127,10 +125,8 @@ def small_index() -> tuple[SearchIndex, list[Post]]:
         for n in range(200)
     ]
     root = Path(tempfile.mkdtemp())
-    with writing_artifact(root / "posts", kind=POSTS_KIND, inputs={}) as writer:
-        table = pa.Table.from_pylist([asdict(post) for post in posts], schema=POST_SCHEMA)
-        pq.write_table(table, writer.folder / "part-00000.parquet")
-    return SearchIndex(build_index(writer.artifact, root / "search")), posts
+    stored = store_posts(posts, root / "posts")
+    return SearchIndex(build_index(stored, root / "search")), posts
 
 
 def holds(query: Query, post: Post) -> bool:

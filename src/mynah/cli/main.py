@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from mynah import __version__
-from mynah.cli import ads, chat, keys, posts, search
+from mynah.cli import ads, chat, corpus, keys, posts, search
+from mynah.cli.forget import forget
 from mynah.errors import MynahError
 
 __all__ = ["app", "main"]
@@ -26,7 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+posts.app.command("forget")(forget)
 app.add_typer(posts.app, name="posts")
+app.add_typer(corpus.app, name="corpus")
 app.add_typer(search.app, name="search")
 app.add_typer(chat.app, name="chat")
 app.add_typer(ads.app, name="ads")

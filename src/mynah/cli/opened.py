@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mynah.errors import ConfigError
+from mynah.posts import forgotten_ids
 from mynah.search import SEARCH_KIND, SearchIndex
 from mynah.workspace import Workspace, latest_artifact
 
@@ -19,7 +20,8 @@ def open_workspace(folder: Path) -> Workspace:
 
 def open_index(folder: Path) -> SearchIndex:
     """Return the search index of a workspace."""
-    artifact = latest_artifact(open_workspace(folder).search, kind=SEARCH_KIND)
+    workspace = open_workspace(folder)
+    artifact = latest_artifact(workspace.search, kind=SEARCH_KIND)
     if artifact is None:
         raise ConfigError(f"{folder} has no search index", hint=f"build it: mynah up {folder}")
-    return SearchIndex(artifact)
+    return SearchIndex(artifact, forgotten=lambda: forgotten_ids(workspace.posts))

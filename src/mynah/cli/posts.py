@@ -1,41 +1,122 @@
-"""`mynah posts`: read exports without a workspace."""
+"""`mynah posts`: read exports, add them to a workspace, list what is read.
 
-import json
-from dataclasses import asdict
+Reads exports; ``add`` writes the post store of a workspace, the others nothing.
+"""
+
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Read posts from exports.", no_args_is_help=True)
+app = typer.Typer(help="Read posts from exports, and keep them.", no_args_is_help=True)
+
+Paths = Annotated[list[Path], typer.Argument(help="Exports: files, zips or folders.")]
+FormatName = Annotated[
+    str, typer.Option("--format", help="Name of the format; see `mynah posts formats`.")
+]
+Network = Annotated[str, typer.Option(help="Name of the network, where the guess is wrong.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", help="Field of a post = column, such as text=body; again for more."),
+]
+IncludePrivate = Annotated[
+    bool,
+    typer.Option(
+        "--include-private", help="Keep messages of private chats: everyone in them has agreed."
+    ),
+]
 
 
 @app.callback()
 def group() -> None:
-    """Read posts from exports."""
+    """Read posts from exports, and keep them."""
 
 
 @app.command()
 def read(
-    paths: Annotated[list[Path], typer.Argument(help="Exports: files or folders.")],
-    column: Annotated[
-        list[str] | None, typer.Option(help="Field of a post = column, such as text=body.")
-    ] = None,
-    network: Annotated[str, typer.Option(help="Name of the network.")] = "",
+    paths: Paths,
+    format_name: FormatName = "",
+    network: Network = "",
+    column: Columns = None,
+    include_private: IncludePrivate = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the posts as JSON lines, not a summary.")
     ] = False,
 ) -> None:
     """Read exports and print what is in them; nothing is kept."""
+    from mynah.cli.bars import progress_bar
     from mynah.cli.columns import parse_columns
+    from mynah.cli.posts_summary import post_line, summary_lines
     from mynah.posts import ReadOptions, iterate_posts, read_posts
 
-    options = ReadOptions(network=network, columns=parse_columns(column or []))
+    options = ReadOptions(
+        network=network,
+        columns=parse_columns(column or []),
+        format=format_name,
+        include_private=include_private,
+    )
     with TemporaryDirectory() as folder:
-        artifact = read_posts(paths, Path(folder), options=options)
+        with progress_bar("Reading") as progress:
+            artifact = read_posts(paths, Path(folder), options=options, progress=progress)
+        for line in summary_lines(artifact.counts):
+            typer.echo(line, err=as_json)
         if as_json:
             for post in iterate_posts(artifact):
-                typer.echo(json.dumps(asdict(post), default=str, ensure_ascii=False))
-            return
-        typer.echo(json.dumps(artifact.counts, indent=2, ensure_ascii=False))
+                typer.echo(post_line(post))
+
+
+@app.command()
+def add(
+    workspace: Annotated[Path, typer.Argument(help="Folder of the network; made if missing.")],
+    paths: Paths,
+    format_name: FormatName = "",
+    network: Network = "",
+    column: Columns = None,
+    include_private: IncludePrivate = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the counts of the store as JSON.")
+    ] = False,
+) -> None:
+    """Add exports to the posts of a workspace: new posts, newer counts and edits, deletions.
+
+    Adding the same export twice changes nothing.
+    """
+    from mynah.cli.bars import progress_bar
+    from mynah.cli.columns import parse_columns
+    from mynah.cli.posts_summary import counts_line, summary_lines
+    from mynah.posts import ReadOptions, add_posts
+    from mynah.workspace import Workspace
+
+    options = ReadOptions(
+        network=network,
+        columns=parse_columns(column or []),
+        format=format_name,
+        include_private=include_private,
+    )
+    place = Workspace(workspace.expanduser().absolute())
+    place.create()
+    with progress_bar("Adding") as progress:
+        artifact = add_posts(paths, place.posts, options=options, progress=progress)
+    for line in summary_lines(artifact.counts):
+        typer.echo(line, err=as_json)
+    typer.echo(f"snapshot {artifact.snapshot}", err=True)
+    if as_json:
+        typer.echo(counts_line(artifact.counts))
+
+
+@app.command()
+def formats(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+) -> None:
+    """List the formats that posts are read from, as ``--format`` takes them."""
+    import json
+
+    from mynah.posts import FORMATS
+
+    width = max(len(format_.name) for format_ in FORMATS)
+    for format_ in FORMATS:
+        if as_json:
+            typer.echo(json.dumps({"name": format_.name, "title": format_.title}))
+        else:
+            typer.echo(f"{format_.name:<{width}}  {format_.title}")

@@ -8,28 +8,37 @@ from mynah.corpus.clean import clean_text
 from mynah.corpus.config import CorpusConfig
 from mynah.corpus.dialogue_shard import DIALOGUES_KIND, build_dialogues
 from mynah.corpus.dialogues import Dialogue, DialogueConfig, make_dialogues
-from mynah.corpus.documents import Documents, choose_documents
+from mynah.corpus.documents import SEPARATOR, Chosen, choose_documents
+from mynah.corpus.engine import Engine, LocalEngine
 from mynah.corpus.prompt import NO_ANSWER, SYSTEM, ShownPost, grounded_question, quotation
 from mynah.corpus.shards import TokenShard, write_shard
-from mynah.corpus.tokens import SPECIAL_TOKENS, DocumentEncoder, train_tokenizer
+from mynah.corpus.taking_back import TakenBack, forget_in_corpus, forget_in_dialogues
+from mynah.corpus.tokenizer import SPECIAL_TOKENS, train_tokenizer
+from mynah.corpus.tokens import DocumentEncoder
 
 __all__ = [
     "CORPUS_KIND",
     "DIALOGUES_KIND",
     "NO_ANSWER",
+    "SEPARATOR",
     "SPECIAL_TOKENS",
     "SYSTEM",
+    "Chosen",
     "CorpusConfig",
     "Dialogue",
     "DialogueConfig",
     "DocumentEncoder",
-    "Documents",
+    "Engine",
+    "LocalEngine",
     "ShownPost",
+    "TakenBack",
     "TokenShard",
     "build_corpus",
     "build_dialogues",
     "choose_documents",
     "clean_text",
+    "forget_in_corpus",
+    "forget_in_dialogues",
     "grounded_question",
     "make_dialogues",
     "quotation",

@@ -1,9 +1,15 @@
 """Settings of a corpus."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
+
+from mynah.corpus.bots import BotConfig
+from mynah.corpus.language import LanguageConfig
+from mynah.corpus.preferences import PreferenceConfig
+from mynah.corpus.privacy import PrivacyConfig
+from mynah.corpus.quality import QualityConfig
 
 __all__ = ["CorpusConfig"]
 
@@ -16,9 +22,17 @@ class CorpusConfig:
 
     heldout_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.02
     """Share of threads kept out of training, for evaluation."""
-    min_letters: Annotated[int, Field(ge=0)] = 10
-    """Letters that a cleaned post must have; counts alike in scripts without spaces."""
-    min_similarity: Annotated[float, Field(gt=0, le=1)] = 0.7
+    min_similarity: Annotated[float, Field(gt=0, le=1)] = 0.55
     """Jaccard similarity of character 5-grams from which two posts are near duplicates. A word
-    changed in a post of 80 characters leaves 0.75, of 140 characters 0.85; at 0.7 the bands
-    still propose 97.5% of pairs."""
+    changed in a post of 80 characters leaves 0.75 of their 5-grams in common, in a post of 40
+    only half; at 0.55 nearly every post with one edit is found (docs/decisions/0010)."""
+    language: LanguageConfig = field(default_factory=LanguageConfig)
+    """Which languages are expected, and which stay."""
+    quality: QualityConfig = field(default_factory=QualityConfig)
+    """Which posts have too little to learn from."""
+    bots: BotConfig = field(default_factory=BotConfig)
+    """Which accounts are taken for automated ones."""
+    privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
+    """Whose data leaves the texts."""
+    preferences: PreferenceConfig = field(default_factory=PreferenceConfig)
+    """Which two replies say what people prefer."""

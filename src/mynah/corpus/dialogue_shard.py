@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from mynah.corpus.dialogues import Dialogue, DialogueConfig, make_dialogues
 from mynah.corpus.prompt import SYSTEM, ShownPost
 from mynah.corpus.shards import write_shard
+from mynah.corpus.tokens import DocumentEncoder
 from mynah.errors import DataError
 from mynah.posts import load_posts
 from mynah.progress import NO_PROGRESS, Progress
@@ -87,6 +88,7 @@ def build_dialogues(
             num_dialogues=len(encoded),
             num_too_long=len(made) - len(encoded),
             num_tokens=num_tokens,
+            end_of_text=DocumentEncoder(corpus.folder / "tokenizer.json").end_of_text,
         )
     return writer.artifact
 

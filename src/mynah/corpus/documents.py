@@ -1,112 +1,109 @@
-"""Posts to documents: cleaned, chosen, split. Every post left out has a reason.
+"""Posts to documents: a post that nobody answers is one, a chain of replies is one with turns.
 
-One post is one document, its text alone: a header of author and date would be copied into
-everything the model writes, and the chat gives those facts beside the text anyway.
+A document is its posts' texts alone: a header of author and date would be copied into everything
+the model writes, and the chat gives those facts beside the text anyway. Turns are told apart by
+an empty line.
 """
 
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from mynah.corpus.clean import clean_text, comparison_key, num_letters
 from mynah.corpus.config import CorpusConfig
-from mynah.corpus.duplicates import find_duplicates
-from mynah.corpus.split import is_held_out, thread_root
+from mynah.corpus.engine import Engine, LocalEngine
+from mynah.corpus.exclusions import Judged, judge_all
+from mynah.corpus.prepared import Prepared, prepare_posts
+from mynah.corpus.split import hold_out, thread_roots
+from mynah.corpus.threads import find_chains
 from mynah.progress import NO_PROGRESS, Progress
+from mynah.workspace import Artifact
 
-__all__ = ["Documents", "choose_documents"]
+__all__ = ["SEPARATOR", "Chosen", "choose_documents"]
+
+SEPARATOR = "\n\n"
+"""Stands between the turns of a document; a cleaned text has no line break of its own."""
+
+_CHUNK_DOCUMENTS = 20_000
+"""Documents worked on at once: fixed, so that files never depend on the machine."""
+
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Documents:
+class Chosen:
     """What a corpus is made of, and what it is not."""
 
-    chosen: pl.DataFrame
-    """``post_id``, ``text`` (cleaned), ``is_heldout``; in the order of ids."""
-    excluded: pl.DataFrame
-    """``id``, ``reason``, ``survivor_id``: the document that stands for it, if any."""
+    prepared: Prepared
+    judged: Judged
+    posts: pl.DataFrame
+    """``FACTS`` of the posts that are in, their ``row`` in ``prepared``, and ``is_heldout``."""
+    order: Rows
+    """Rows of ``posts``, document after document, each in the order of its turns."""
+    offsets: Rows
+    """Where each document begins in ``order``, and the end of the last one."""
+
+    @property
+    def is_heldout(self) -> npt.NDArray[np.bool_]:
+        """Of each document, by the root of its thread."""
+        return self.posts["is_heldout"].to_numpy()[self.order[self.offsets[:-1]]]
+
+    def chunks(self, *, is_heldout: bool) -> Iterator[tuple[Rows, Rows]]:
+        """Yield rows of ``posts`` and how many of them make each document, many at a time."""
+        documents = np.flatnonzero(self.is_heldout == is_heldout)
+        sizes = np.diff(self.offsets)
+        for begin in range(0, len(documents), _CHUNK_DOCUMENTS):
+            some = documents[begin : begin + _CHUNK_DOCUMENTS]
+            first = np.repeat(
+                self.offsets[some] - np.cumsum(sizes[some]) + sizes[some], sizes[some]
+            )
+            yield self.order[first + np.arange(len(first))], sizes[some]
+
+    def training_texts(self) -> Iterator[str]:
+        """Yield the text of every post that is trained on."""
+        rows = self.posts["row"].to_numpy()
+        for chosen, _ in self.chunks(is_heldout=False):
+            yield from self.prepared.texts(rows[chosen]).to_pylist()
 
 
+@contextmanager
 def choose_documents(
-    posts: pl.DataFrame, *, config: CorpusConfig, progress: Progress = NO_PROGRESS
-) -> Documents:
-    """Clean, leave out what may or should not be learned, split by thread.
-
-    A post that repeats one whose author opted out is left out with it: the words are the same.
+    posts: Artifact,
+    folder: Path | None = None,
+    *,
+    config: CorpusConfig,
+    engine: Engine | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> Generator[Chosen]:
+    """Clean, leave out what may or should not be learned, lay out as documents, split by thread.
 
     Args:
-        posts: Rows of ``POST_SCHEMA``.
+        posts: A post store.
+        folder: For the files of the first pass; by default one that is gone after the block.
         config: What to leave out.
-        progress: Told how many posts were compared.
+        engine: Who does it; by default the threads of this machine.
+        progress: Told how far it is.
     """
-    # Precedence: opted out first, so that their repeats are found; then the earliest post.
-    ordered = posts.select("id", "created_at", "text", "reply_to", "may_train").sort(
-        "may_train", "created_at", "id", nulls_last=True
-    )
-    texts = [clean_text(text) for text in ordered["text"]]
-    is_short = [num_letters(text) < config.min_letters for text in texts]
-    keys = [
-        "" if short else comparison_key(text) for text, short in zip(texts, is_short, strict=True)
-    ]
-    found = find_duplicates(keys, min_similarity=config.min_similarity, progress=progress)
-    table = ordered.select("id", "reply_to", "may_train").with_columns(
-        pl.Series("text", texts, dtype=pl.String),
-        pl.Series("is_short", is_short, dtype=pl.Boolean),
-        pl.Series("exact", found.exact),
-        pl.Series("near", found.near),
-    )
-    table = table.with_columns(_survivor())
-    table = table.with_columns(_reason())
-    return Documents(chosen=_split(table, config), excluded=_excluded(table))
+    engine = engine or LocalEngine()
+    with TemporaryDirectory(prefix="mynah-corpus-") as own:
+        prepared = prepare_posts(
+            posts, folder or Path(own), config=config, engine=engine, progress=progress
+        )
+        judged = judge_all(prepared, config=config, engine=engine, progress=progress)
+        yield _lay_out(prepared, judged, config)
 
 
-def _survivor() -> pl.Expr:
-    """Row of the survivor: of a copy of a near duplicate it is that one's survivor."""
-    of_copy = pl.col("near").gather(pl.max_horizontal("exact", pl.lit(0)))
-    return (
-        pl.when(pl.col("near") >= 0)
-        .then("near")
-        .when(pl.col("exact") >= 0)
-        .then(pl.when(of_copy >= 0).then(of_copy).otherwise("exact"))
-        .otherwise(-1)
-        .alias("survivor")
-    )
-
-
-def _reason() -> pl.Expr:
-    may_survivor_train = pl.col("may_train").gather(pl.max_horizontal("survivor", pl.lit(0)))
-    return (
-        pl.when(~pl.col("may_train"))
-        .then(pl.lit("opted_out"))
-        .when("is_short")
-        .then(pl.lit("too_short"))
-        .when((pl.col("survivor") >= 0) & ~may_survivor_train)
-        .then(pl.lit("opted_out"))
-        .when(pl.col("exact") >= 0)
-        .then(pl.lit("duplicate"))
-        .when(pl.col("near") >= 0)
-        .then(pl.lit("near_duplicate"))
-        .alias("reason")
-    )
-
-
-def _excluded(table: pl.DataFrame) -> pl.DataFrame:
-    survivor_id = pl.col("id").gather(pl.max_horizontal("survivor", pl.lit(0)))
-    is_repeat = pl.col("reason").is_in(["duplicate", "near_duplicate"])
-    return (
-        table.with_columns(pl.when(is_repeat).then(survivor_id).alias("survivor_id"))
-        .filter(pl.col("reason").is_not_null())
-        .select("id", "reason", "survivor_id")
-        .sort("id")
-    )
-
-
-def _split(table: pl.DataFrame, config: CorpusConfig) -> pl.DataFrame:
-    replies = table.filter(pl.col("reply_to").is_not_null())
-    reply_to = dict(zip(replies["id"], replies["reply_to"], strict=True))
-    chosen = table.filter(pl.col("reason").is_null()).sort("id")
-    roots = [thread_root(post_id, reply_to) for post_id in chosen["id"]]
-    held_out = is_held_out(roots, fraction=config.heldout_fraction)
-    return chosen.select(
-        pl.col("id").alias("post_id"), "text", pl.Series("is_heldout", held_out, dtype=pl.Boolean)
-    )
+def _lay_out(prepared: Prepared, judged: Judged, config: CorpusConfig) -> Chosen:
+    facts = judged.facts.with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
+    # Of all posts: a thread stays one where a post in its middle is left out.
+    roots = thread_roots(facts.select("id", "reply_to"))
+    chosen = facts.with_columns(roots.alias("root")).filter(pl.col("reason").is_null())
+    held_out = hold_out(chosen["root"], fraction=config.heldout_fraction)
+    chosen = chosen.drop("root", "reason", "survivor").with_columns(held_out.alias("is_heldout"))
+    chains = find_chains(chosen.select("id", "reply_to", "created_at"))
+    return Chosen(prepared, judged, chosen, chains.rows, chains.offsets)

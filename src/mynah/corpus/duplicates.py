@@ -1,176 +1,188 @@
-"""Duplicates among short texts: the same words, or nearly.
+"""Exact and near duplicates among posts of any number, in little memory.
 
-MinHash over character 5-grams (20 bands of 5 rows) proposes pairs, the true Jaccard similarity
-of their 5-grams decides. Posts are too short for the word 5-grams that web corpora use: there
-they find little more than half of planted near duplicates.
-
-Source: Broder 1997, "On the resemblance and containment of documents".
+Reads cleaned texts and their signatures from Arrow files on disk; they stay there, mapped into
+memory. What is held besides are some numbers a text: about 60 bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from mynah.corpus.near_duplicates import (
+    MAX_PLACES,
+    candidate_pairs,
+    choose_survivors,
+    packed,
+    verified,
+)
+from mynah.corpus.signatures import NUM_BANDS
 from mynah.progress import NO_PROGRESS, Progress
 
 __all__ = ["Duplicates", "find_duplicates"]
 
-_GRAM = 5
-_NUM_BANDS = 20
-_NUM_ROWS = 5
-_BATCH_CHARS = 1 << 17
-"""Characters hashed at once: small enough for a core's cache, twice as fast as a large block."""
-_MAX_IN_BUCKET = 16
-"""Survivors of one bucket that a text is compared with; more only happens to boilerplate."""
+_BANDS_AT_ONCE = 4
+_PAIRS_AT_ONCE = 1 << 14
+"""Pairs whose texts are brought together in memory, for each thread."""
 
+Int64s = npt.NDArray[np.int64]
 UInt32s = npt.NDArray[np.uint32]
 UInt64s = npt.NDArray[np.uint64]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """For each text the index of the survivor it repeats, -1 where it is one itself."""
+    """For each row the row of the survivor it repeats, -1 where it is one itself.
 
-    exact: npt.NDArray[np.int64]
-    near: npt.NDArray[np.int64]
+    A copy of a near duplicate names that one in ``exact``, whose ``near`` names the survivor.
+    """
+
+    exact: Int64s
+    near: Int64s
 
 
 def find_duplicates(
-    keys: Sequence[str], *, min_similarity: float, progress: Progress = NO_PROGRESS
+    parts: Sequence[Path],
+    precedence: Int64s,
+    *,
+    min_similarity: float,
+    num_threads: int,
+    progress: Progress = NO_PROGRESS,
 ) -> Duplicates:
-    """Find repeats in ``keys``; of texts that repeat one another the first survives.
+    """Find the rows that repeat one another; of those the first in precedence survives.
 
-    A text is a near duplicate only of a survivor, never of another duplicate, so that a chain of
-    small changes does not end far from where it began.
+    What is found depends on texts and precedence alone, not on the number of threads or parts.
 
     Args:
-        keys: Comparison keys, in the order of precedence.
+        parts: Arrow IPC files, not compressed, with the columns ``text`` (large strings),
+            ``key`` and ``bands`` (``SIGNATURE_SCHEMA``); rows are numbered through all of them.
+        precedence: The place of each row in the order of precedence, a permutation.
         min_similarity: Jaccard similarity of character 5-grams from which two are the same.
-        progress: Told how many of the keys were looked at.
+        num_threads: Threads to compare with.
+        progress: Told how many of the rows were compared.
     """
-    exact = np.full(len(keys), -1, dtype=np.int64)
-    first: dict[str, int] = {}
-    for index, key in enumerate(keys):
-        found = first.setdefault(key, index)
-        if found != index:
-            exact[index] = found
-    distinct = np.array([i for key, i in first.items() if key], dtype=np.int64)
-    near = np.full(len(keys), -1, dtype=np.int64)
-    if distinct.size:
-        texts = [keys[int(i)] for i in distinct]
-        found_near = _near(texts, min_similarity, progress)
-        is_near = found_near >= 0
-        near[distinct[is_near]] = distinct[found_near[is_near]]
-    return Duplicates(exact, near)
+    with ExitStack() as stack:
+        batches = [batch for path in parts for batch in _open(path, stack)]
+        rows = _Rows(batches, precedence)
+        pool = stack.enter_context(ThreadPoolExecutor(num_threads))
+        exact = _exact(rows)
+        is_distinct = rows.has_key & (exact[rows.places] < 0)
+        pairs = np.empty(0, dtype=np.uint64)
+        for begin in range(0, NUM_BANDS, _BANDS_AT_ONCE):
+            bands = rows.bands(range(begin, min(begin + _BANDS_AT_ONCE, NUM_BANDS)), is_distinct)
+            places = rows.places[is_distinct]
+            found = pool.map(candidate_pairs, bands, [places] * len(bands))
+            pairs = _without_repeats([pairs, *found])
+            progress(len(rows.places) * (begin + 1) / NUM_BANDS, len(rows.places), note="comparing")
+        near = choose_survivors(_alike(pairs, rows, pool, min_similarity), len(rows.places))
+        progress(len(rows.places), len(rows.places), note="comparing")
+        return Duplicates(rows.by_row(exact), rows.by_row(near))
 
 
-def _near(texts: Sequence[str], min_similarity: float, progress: Progress) -> npt.NDArray[np.int64]:
-    survivor = np.full(len(texts), -1, dtype=np.int64)
-    buckets = _shared_buckets(_band_hashes(texts, progress))
-    members: list[list[int]] = [[] for _ in range(int(buckets.max(initial=-1)) + 1)]
-    grams = lru_cache(maxsize=4096)(_grams)
-    for index in np.flatnonzero((buckets >= 0).any(axis=1)).tolist():
-        own = [bucket for bucket in buckets[index].tolist() if bucket >= 0]
-        candidates = sorted({other for bucket in own for other in members[bucket]})
-        for other in candidates:
-            if _is_similar(texts, other, index, min_similarity) and (
-                _jaccard(grams(texts[other]), grams(texts[index])) >= min_similarity
-            ):
-                survivor[index] = other
-                break
-        else:
-            for bucket in own:
-                if len(members[bucket]) < _MAX_IN_BUCKET:
-                    members[bucket].append(index)
-    return survivor
+def _open(path: Path, stack: ExitStack) -> Iterator[pa.RecordBatch]:
+    reader = pa.ipc.open_file(stack.enter_context(pa.memory_map(str(path))))
+    for number in range(reader.num_record_batches):
+        yield reader.get_batch(number)
 
 
-def _is_similar(texts: Sequence[str], a: int, b: int, min_similarity: float) -> bool:
-    """Whether the lengths leave it possible: a set a quarter the size cannot overlap by half."""
-    short, long = sorted((len(texts[a]), len(texts[b])))
-    # Repeated grams make a set smaller than its text, hence the slack of two.
-    return short * 2 >= min_similarity * long
+class _Rows:
+    """The rows of all batches by number, and their places in the order of precedence."""
+
+    def __init__(self, batches: Sequence[pa.RecordBatch], precedence: Int64s):
+        self._batches = batches
+        self._begins = np.cumsum([0, *(batch.num_rows for batch in batches)])
+        if len(precedence) != self._begins[-1] or len(precedence) >= MAX_PLACES:
+            raise ValueError(f"{len(precedence)} places for {self._begins[-1]} rows")
+        self.places = precedence.astype(np.uint32)
+        self.row_at = np.empty(len(precedence), dtype=np.uint32)
+        self.row_at[self.places] = np.arange(len(precedence), dtype=np.uint32)
+        self.has_key = self._joined(
+            [b.column("key").is_valid().to_numpy(zero_copy_only=False) for b in batches], np.bool_
+        )
+
+    @staticmethod
+    def _joined(arrays: Sequence[npt.NDArray[Scalar]], dtype: type[Scalar]) -> npt.NDArray[Scalar]:
+        return np.concatenate(arrays) if arrays else np.empty(0, dtype=dtype)
+
+    def digests(self) -> UInt64s:
+        """Return the keys in the order of places."""
+        out = np.empty((len(self.places), 2), dtype=np.uint64)
+        for batch, begin in zip(self._batches, self._begins[:-1], strict=True):
+            key = batch.column("key")
+            values = np.frombuffer(key.buffers()[1], dtype=np.uint64).reshape(-1, 2)
+            own = self.places[begin : begin + batch.num_rows]
+            out[own] = values[key.offset : key.offset + batch.num_rows]
+        return out
+
+    def bands(self, numbers: range, is_wanted: npt.NDArray[np.bool_]) -> list[UInt32s]:
+        """Return some bands of the wanted rows, each one array."""
+        found: list[list[UInt32s]] = [[] for _ in numbers]
+        for batch, begin in zip(self._batches, self._begins[:-1], strict=True):
+            flat = batch.column("bands").flatten().to_numpy()
+            wanted = flat.reshape(-1, NUM_BANDS)[:, numbers.start : numbers.stop]
+            chosen = wanted[is_wanted[begin : begin + batch.num_rows]]
+            for band, values in zip(found, chosen.T, strict=True):
+                band.append(np.ascontiguousarray(values))
+        return [self._joined(band, np.uint32) for band in found]
+
+    def texts(self, rows: Int64s) -> pa.Array:
+        """Return the texts of rows, which are sorted, as one array in memory."""
+        cuts = np.searchsorted(rows, self._begins)
+        taken = [
+            batch.column("text").take(pa.array(rows[first:last] - begin))
+            for batch, begin, first, last in zip(
+                self._batches, self._begins[:-1], cuts[:-1], cuts[1:], strict=True
+            )
+            if first < last
+        ]
+        return pa.concat_arrays(taken)
+
+    def by_row(self, by_place: Int64s) -> Int64s:
+        """Turn places into rows, both as index and as value."""
+        found = by_place[self.places]
+        is_found = found >= 0
+        found[is_found] = self.row_at[found[is_found]]
+        return found
 
 
-def _grams(text: str) -> frozenset[str]:
-    return frozenset(text[i : i + _GRAM] for i in range(max(1, len(text) - _GRAM + 1)))
+def _exact(rows: _Rows) -> Int64s:
+    """For each place the first with the same key, -1 for that one itself and where none is."""
+    from mynah.corpus import pair_kernels as kernels
+
+    digests = rows.digests()
+    places = rows.places[rows.has_key]
+    order = packed(digests[places, 0] >> np.uint64(32), places)
+    order.sort()
+    first = np.full(len(rows.places), -1, dtype=np.int64)
+    kernels.first_equal(order, digests, first)
+    return first
 
 
-def _jaccard(a: frozenset[str], b: frozenset[str]) -> float:
-    num_common = len(a & b)
-    return num_common / (len(a) + len(b) - num_common)
+def _without_repeats(pairs: Sequence[UInt64s]) -> UInt64s:
+    joined = np.concatenate(pairs)
+    joined.sort()
+    is_first = np.ones(joined.size, dtype=np.bool_)
+    np.not_equal(joined[1:], joined[:-1], out=is_first[1:])
+    return joined[is_first]
 
 
-def _shared_buckets(bands: UInt64s) -> npt.NDArray[np.int64]:
-    """Number the buckets that hold two texts or more; -1 for a text alone in its bucket."""
-    out = np.full(bands.shape, -1, dtype=np.int64)
-    num_buckets = 0
-    for band in range(bands.shape[1]):
-        _, inverse, counts = np.unique(bands[:, band], return_inverse=True, return_counts=True)
-        is_shared = counts > 1
-        numbers = np.where(is_shared, np.cumsum(is_shared) - 1 + num_buckets, -1)
-        out[:, band] = numbers[inverse]
-        num_buckets += int(is_shared.sum())
-    return out
+def _alike(pairs: UInt64s, rows: _Rows, pool: ThreadPoolExecutor, min_similarity: float) -> UInt64s:
+    """Keep the pairs whose texts are alike enough."""
 
+    def checked(begin: int) -> UInt64s:
+        some = pairs[begin : begin + _PAIRS_AT_ONCE]
+        places = np.concatenate([some >> np.uint64(32), some & np.uint64(0xFFFFFFFF)])
+        wanted, index = np.unique(rows.row_at[places], return_inverse=True)
+        left, right = index[: some.size], index[some.size :]
+        texts = rows.texts(wanted.astype(np.int64))
+        return some[verified((left, right), texts, min_similarity=min_similarity)]
 
-def _band_hashes(texts: Sequence[str], progress: Progress) -> UInt64s:
-    """Hash each text's MinHash signature, band by band: ``(texts, bands)``."""
-    generator = np.random.default_rng(20_230_411)  # fixed: the same texts, the same duplicates
-    size = _NUM_BANDS * _NUM_ROWS
-    factors = generator.integers(0, 2**32, size, dtype=np.uint32) | np.uint32(1)
-    offsets = generator.integers(0, 2**32, size, dtype=np.uint32)
-    out = np.empty((len(texts), _NUM_BANDS), dtype=np.uint64)
-    begin = 0
-    while begin < len(texts):
-        end, num_chars = begin, 0
-        while end < len(texts) and (end == begin or num_chars < _BATCH_CHARS):
-            num_chars += len(texts[end])
-            end += 1
-        hashes, starts = _gram_hashes(texts[begin:end])
-        out[begin:end] = _bands_of(hashes, starts, factors, offsets)
-        progress(end, len(texts), note="comparing")
-        begin = end
-    return out
-
-
-def _gram_hashes(texts: Sequence[str]) -> tuple[UInt32s, npt.NDArray[np.int64]]:
-    """Hash every 5-gram of every text; the grams of a text begin at its ``starts``."""
-    padded = [text.ljust(_GRAM) for text in texts]
-    lengths = np.array([len(text) for text in padded], dtype=np.int64)
-    codes = np.frombuffer("".join(padded).encode("utf-32-le"), dtype=np.uint32)
-    hashes = np.zeros(codes.size - _GRAM + 1, dtype=np.uint64)
-    for place in range(_GRAM):
-        hashes = (hashes ^ codes[place : place + hashes.size]) * np.uint64(0x100000001B3)
-    hashes ^= hashes >> np.uint64(29)
-    hashes *= np.uint64(0xBF58476D1CE4E5B9)
-    # Leave out the grams that begin in one text and end in the next.
-    ends = np.cumsum(lengths)
-    is_inside = np.ones(codes.size, dtype=bool)
-    for place in range(1, _GRAM):
-        is_inside[ends - place] = False
-    mixed = (hashes >> np.uint64(32)).astype(np.uint32)[is_inside[: hashes.size]]
-    num_grams = lengths - _GRAM + 1
-    return mixed, np.cumsum(num_grams) - num_grams
-
-
-def _bands_of(
-    hashes: UInt32s, starts: npt.NDArray[np.int64], factors: UInt32s, offsets: UInt32s
-) -> UInt64s:
-    out = np.empty((starts.size, _NUM_BANDS), dtype=np.uint64)
-    mixed = np.empty_like(hashes)
-    shifted = np.empty_like(hashes)
-    for band in range(_NUM_BANDS):
-        key = np.full(starts.size, 1_469_598_103_934_665_603 + band, dtype=np.uint64)
-        for row in range(band * _NUM_ROWS, (band + 1) * _NUM_ROWS):
-            np.multiply(hashes, factors[row], out=mixed)
-            mixed += offsets[row]
-            np.right_shift(mixed, np.uint32(15), out=shifted)
-            mixed ^= shifted
-            key = (key ^ np.minimum.reduceat(mixed, starts)) * np.uint64(0x9E3779B97F4A7C15)
-            key ^= key >> np.uint64(31)
-        out[:, band] = key
-    return out
+    found = list(pool.map(checked, range(0, pairs.size, _PAIRS_AT_ONCE)))
+    return np.concatenate(found) if found else pairs

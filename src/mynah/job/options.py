@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from mynah.config import dump_toml, load_config
+from mynah.corpus import CorpusConfig
 from mynah.errors import ConfigError
 from mynah.model import DEFAULT_BASE
 from mynah.train import DataConfig, OptimizerConfig, ScheduleConfig
@@ -23,6 +24,8 @@ class Recipe:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    """What becomes a document, what is left out, what is held out."""
     data: DataConfig = field(default_factory=DataConfig)
     """Which documents a step reads."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

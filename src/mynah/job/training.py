@@ -25,7 +25,7 @@ from mynah.train import TrainConfig, TrainResult, read_result
 from mynah.web.runs import MetricsTail
 from mynah.workspace import Artifact, Workspace, replace_file, snapshot_name
 
-__all__ = ["Training", "sample_answers"]
+__all__ = ["Training", "model_name", "sample_answers"]
 
 MACHINE = {
     # A thread that waits must sleep: the assistant and the pages use the same cores.
@@ -40,6 +40,11 @@ LEAST_FREE_BYTES = 1_000_000
 
 TERM_GRACE_S = 60.0
 """Seconds that the process gets to save a checkpoint."""
+
+
+def model_name(run: str) -> str:
+    """Name of the model that a run ends with."""
+    return f"mynah-{run[:6]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ class Training:
             "recipe": asdict(recipe),
         }
         name = snapshot_name("mynah.run/1", inputs)
-        training = cls(place.runs / name, f"mynah-{name[:6]}", place.models / f"mynah-{name[:6]}")
+        training = cls(place.runs / name, model_name(name), place.models / model_name(name))
         config = TrainConfig(
             base=str(base.folder),
             corpus=str(corpus.folder),

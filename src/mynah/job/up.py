@@ -22,12 +22,20 @@ from mynah.job.options import Options, resolve_options, save_options
 from mynah.job.server import PageServer, claim_port
 from mynah.job.stages import STAGES, Reporter, StageHandle
 from mynah.job.training import Training, sample_answers, stop_process
-from mynah.posts import ReadOptions, fetch_sample, load_posts, read_posts
+from mynah.posts import (
+    POSTS_KIND,
+    ReadOptions,
+    add_posts,
+    fetch_sample,
+    forgotten_ids,
+    load_posts,
+    read_posts,
+)
 from mynah.search import SearchIndex, build_index, suggest_questions
 from mynah.serve import EnginePool, LlamaCppConfig
 from mynah.train import read_result
 from mynah.web import House, KeyStore, Stage, create_app
-from mynah.workspace import Artifact, Workspace, locked, replace_file
+from mynah.workspace import Artifact, Workspace, latest_artifact, locked, replace_file
 
 __all__ = ["MainJob", "run_up"]
 
@@ -72,15 +80,7 @@ class MainJob:
     def read(self) -> Artifact:
         """Stage 1: posts, from the exports named or from the sample."""
         with self.reporter.stage("read") as stage:
-            paths = [Path(name) for name in self.options.posts]
-            if not paths:
-                paths = [fetch_sample(progress=stage)]
-            posts = read_posts(
-                paths,
-                self.workspace.posts,
-                options=ReadOptions(network=self.options.network, columns=self.options.columns),
-                progress=stage,
-            )
+            posts = self._read(stage)
             posts.verify()
             self.house.posts = posts
             name = self.workspace.root.name if self.options.posts else SAMPLE_NAME
@@ -88,11 +88,26 @@ class MainJob:
             _say(stage, _read_line(posts), is_kept=_was_there(posts, stage))
         return posts
 
+    def _read(self, stage: StageHandle) -> Artifact:
+        """Read what was named; what `mynah posts add` brought since stays with it."""
+        store = self.workspace.posts
+        paths = [Path(name) for name in self.options.posts]
+        options = ReadOptions(network=self.options.network, columns=self.options.columns)
+        latest = latest_artifact(store, kind=POSTS_KIND)
+        is_added_to = latest is not None and bool(latest.counts["is_added_to"])
+        if latest is not None and is_added_to and not paths:
+            return latest
+        if not paths:
+            paths = [fetch_sample(progress=stage)]
+        read = add_posts if is_added_to else read_posts
+        return read(paths, store, options=options, progress=stage)
+
     def index(self, posts: Artifact) -> None:
         """Stage 2: search, and what the network talks about."""
         with self.reporter.stage("index") as stage:
             built = build_index(posts, self.workspace.search, progress=stage)
-            self.house.index = SearchIndex(built)
+            store = self.workspace.posts
+            self.house.index = SearchIndex(built, forgotten=lambda: forgotten_ids(store))
             table = load_posts(posts)
             self.house.questions = suggest_questions(table)
             _say(
@@ -122,6 +137,7 @@ class MainJob:
             corpus = build_corpus(
                 posts,
                 self.workspace.corpus,
+                config=self.options.recipe.corpus,
                 tokenizer=base.folder / "tokenizer.json",
                 progress=stage,
             )

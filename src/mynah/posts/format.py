@@ -117,7 +117,8 @@ def _shape_of(text: str) -> tuple[str, Mapping[str, Json], frozenset[str]]:
     if not re.match(r'\{\s*["}]', start):
         return "text", {}, frozenset()
     lines = start.splitlines()[:_LINES_LOOKED_AT]
-    for line in lines:
+    is_spread = lines[0].rstrip().endswith(("{", "[", ",")) and not _parsed(lines[0])
+    for line in [] if is_spread else lines:
         if record := _parsed(line):
             # One object on one line alone may be either; a list of lines reads both.
             return "lines", record, frozenset(record)

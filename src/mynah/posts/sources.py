@@ -8,6 +8,7 @@ import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mynah.posts.export_file import ExportFile
 from mynah.posts.format import Format, Head, look_at
 from mynah.posts.formats import FORMATS
 from mynah.posts.reader import Found, ReadOptions, SourceReport
-from mynah.posts.readers.x_archive import ACCOUNT_FILES, is_posts_file
+from mynah.posts.readers.x_archive import is_posts_file
 from mynah.workspace import SETTINGS, file_sha256
 
 __all__ = ["Source", "opened_sources"]
@@ -64,10 +65,23 @@ class Source:
             "bytes": self.file.num_bytes,
             "sha256": self.sha256,
         }
-        if self.format.name == "x-archive" and self.file.archive is None:
-            beside = (self.file.path.parent / name for name in ACCOUNT_FILES)
-            facts["account"] = [file_sha256(path) for path in beside if path.is_file()]
+        if self.file.archive is None and self.format.companions:
+            # A chat's members lie one folder up from its days.
+            folder = self.file.path.parent
+            names = sorted(self.format.companions)
+            beside = [place / name for place in (folder, folder.parent) for name in names]
+            facts["beside"] = [_hash(path) for path in beside if path.is_file()]
         return facts
+
+
+def _hash(path: Path) -> str:
+    facts = path.stat()
+    return _hashed(path, facts.st_mtime_ns, facts.st_size)
+
+
+@lru_cache(maxsize=64)
+def _hashed(path: Path, _mtime_ns: int, _size: int) -> str:
+    return file_sha256(path)
 
 
 @contextmanager

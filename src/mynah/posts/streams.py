@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
-import pyarrow as pa
+import zstandard
 
 from mynah.errors import DataError
 
@@ -39,6 +39,8 @@ MAX_LINE_CHARS = 4 << 20
 FREE_BYTES = 64 << 20
 """Below this much output no expansion is too large."""
 _CHUNK_CHARS = 1 << 18
+_ZSTD_BYTES = 1 << 11
+"""Read at once: so few can be made to unpack to 64 MiB, before anybody counts."""
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
@@ -75,7 +77,7 @@ class _Bounded(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         try:
             block = self._stream.read(len(buffer))
-        except (EOFError, OSError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
+        except (EOFError, OSError, zlib.error, zipfile.BadZipFile, zstandard.ZstdError) as error:
             raise DataError(
                 f"{self._name} is cut short or damaged",
                 hint="copy or download it again, and compare its size with the original",
@@ -85,6 +87,36 @@ class _Bounded(io.RawIOBase):
             raise too_large(self._name)
         buffer[: len(block)] = block
         return len(block)
+
+
+class _Zstd:
+    """Frames of zstd one after the other; one that is cut short is an error."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        # Dumps of whole networks are packed with windows of up to 2 GiB.
+        self._unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 31)
+        self._frame = self._unpacker.decompressobj()
+        self._is_inside = False
+        self._packed = b""
+        self._ready = b""
+
+    def read(self, size: int) -> bytes:
+        while not self._ready:
+            packed = self._packed or self._stream.read(_ZSTD_BYTES)
+            self._packed = b""
+            if not packed:
+                if self._is_inside:
+                    raise EOFError("the last frame is cut short")
+                return b""
+            self._is_inside = True
+            self._ready = self._frame.decompress(packed)
+            if self._frame.eof:
+                self._packed = self._frame.unused_data
+                self._frame = self._unpacker.decompressobj()
+                self._is_inside = False
+        block, self._ready = self._ready[:size], self._ready[size:]
+        return block
 
 
 @contextmanager
@@ -111,7 +143,7 @@ def unpacked(
     if head.startswith(_GZIP):
         stream = cast("IO[bytes]", gzip.GzipFile(fileobj=buffered))
     elif head == _ZSTD:
-        stream = cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(buffered), "zstd"))
+        stream = cast("IO[bytes]", _Zstd(buffered))
     else:
         yield buffered
         return

@@ -7,7 +7,7 @@ from mynah.search.analysis import ANALYSIS_VERSION, Token, analyse, tokenise
 from mynah.search.building import SEARCH_KIND, build_index
 from mynah.search.clauses import Clause, Match, Part
 from mynah.search.histogram import Bar, Histogram
-from mynah.search.index import MAX_OFFSET, SearchIndex
+from mynah.search.index import MAX_OFFSET, SearchIndex, holds_any
 from mynah.search.parsing import MAX_QUERY_CHARS, OPERATORS, parse_query
 from mynah.search.query import Chip, Query
 from mynah.search.results import Candidate, SearchResult, find_highlights
@@ -33,6 +33,7 @@ __all__ = [
     "analyse",
     "build_index",
     "find_highlights",
+    "holds_any",
     "parse_query",
     "suggest_questions",
     "tokenise",

@@ -6,7 +6,7 @@ Order is BM25, then newest first, then id: the same query gives the same order, 
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -24,7 +24,7 @@ from mynah.search.query import Query
 from mynah.search.results import Candidate, SearchResult, find_highlights
 from mynah.workspace import Artifact
 
-__all__ = ["MAX_OFFSET", "SearchIndex"]
+__all__ = ["MAX_OFFSET", "SearchIndex", "holds_any"]
 
 MAX_OFFSET = 10_000
 """Deepest place of a page in the order; what lies further down is found by a narrower query."""
@@ -214,6 +214,12 @@ class SearchIndex:
         if row["created_at"] is not None:
             row["created_at"] = datetime.fromisoformat(row["created_at"])
         return Post.from_row(row)
+
+
+def holds_any(artifact: Artifact, post_ids: Collection[str]) -> bool:
+    """Whether an index holds one of the posts, without checking every file's hash first."""
+    searcher = tantivy.Index.open(str(artifact.folder)).searcher()
+    return any(searcher.doc_freq("id", without_surrogates(post_id)) for post_id in post_ids)
 
 
 def _count_of(found: tantivy.SearchResult) -> int:

@@ -16,7 +16,7 @@ import polars as pl
 import torch
 
 from mynah.config import load_config
-from mynah.corpus import CORPUS_KIND, DIALOGUES_KIND, TokenShard
+from mynah.corpus import CORPUS_KIND, DIALOGUES_KIND, SEPARATOR, TokenShard
 from mynah.errors import ConfigError, DataError
 from mynah.model import CHATML_TEMPLATE, Llama, load_checkpoint, save_checkpoint
 from mynah.train.allocation import keep_freed_memory
@@ -145,8 +145,15 @@ def _boundary(corpus: Artifact) -> int:
 
 
 def _heldout_bytes(corpus: Artifact) -> list[int]:
-    documents = pl.read_parquet(corpus.folder / "documents.parquet", glob=False)
-    return documents.filter("is_heldout")["text"].str.len_bytes().to_list()
+    """UTF-8 bytes of each held-out document, what stands between its turns included."""
+    sizes = (
+        pl.scan_parquet(corpus.folder / "documents.parquet", glob=False)
+        .filter("is_heldout")
+        .group_by("document", maintain_order=True)
+        .agg(pl.col("text").str.len_bytes().sum() + len(SEPARATOR) * (pl.len() - 1))
+        .collect()
+    )
+    return sizes["text"].to_list()
 
 
 def _export(model: Llama, base: Path, folder: Path) -> None:

@@ -2,15 +2,13 @@
 
 from collections.abc import Callable
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from tests.fakes.stored_posts import store_posts
 
 from mynah.chat import Retrieval, retrieve
-from mynah.posts import POST_SCHEMA, POSTS_KIND, Post
+from mynah.posts import Post
 from mynah.search import SearchIndex, build_index
 from mynah.serve import Message
-from mynah.workspace import writing_artifact
 
 TEXTS = (
     ("ann_may", "The harbour ferry leaves at seven past nine, bring a coat"),
@@ -40,12 +38,8 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> SearchIndex:
             text="The harbour ferry leaves at seven past nine, bring a coat!",
         ),
     ]
-    with writing_artifact(folder / "posts", kind=POSTS_KIND, inputs={}) as writer:
-        rows = [{name: getattr(post, name) for name in POST_SCHEMA.names} for post in posts]
-        table = pa.Table.from_pylist(rows, schema=POST_SCHEMA)
-        pq.write_table(table, writer.folder / "part-00000.parquet")
-        writer.counts.update(num_posts=len(posts))
-    return SearchIndex(build_index(writer.artifact, folder / "search"))
+    stored = store_posts(posts, folder / "posts")
+    return SearchIndex(build_index(stored, folder / "search"))
 
 
 @pytest.fixture

@@ -1,7 +1,13 @@
+import re
+import unicodedata
+
+import polars as pl
+import pyarrow as pa
 import pytest
 
 from mynah.corpus import clean_text
 from mynah.corpus.clean import comparison_key, num_letters
+from mynah.corpus.clean_column import MAY_COMPOSE, clean_column
 
 
 @pytest.mark.parametrize(
@@ -49,3 +55,34 @@ def test_keys_join_what_differs_in_dress_only():
 
 def test_letters_count_alike_in_scripts_without_spaces():
     assert num_letters("12 abc! \u65e5\u672c") == 5
+
+
+def test_no_character_that_nfc_touches_is_outside_of_the_blocks_looked_for():
+    # Above the third plane there are only tags and private use.
+    characters = [chr(code) for code in range(0x30000) if not 0xD800 <= code < 0xE000]
+    pairs = [unicodedata.decomposition(char).split() for char in characters]
+    seconds = {chr(int(pair[1], 16)) for pair in pairs if len(pair) == 2 and pair[0][0] != "<"}
+    hangul = set(map(chr, [*range(0x1161, 0x1176), *range(0x11A8, 0x11C3)]))
+    block = re.compile(f"[{MAY_COMPOSE}]")
+    touched = [
+        char
+        for char in characters
+        if char in seconds
+        or char in hangul
+        or unicodedata.combining(char)
+        or not unicodedata.is_normalized("NFC", char)
+    ]
+    assert len(touched) > 2_000
+    assert [char for char in touched if not block.match(char)] == []
+
+
+@pytest.mark.parametrize("dtype", [pa.string(), pa.large_string()])
+def test_a_column_is_cleaned_in_its_own_type(dtype):
+    texts = ["RT @ada: fish &amp; chips", None, " see  https://t.co/x ", "caf\u0065\u0301"]
+    cleaned = clean_column(pa.array(texts, dtype))
+    assert cleaned.type == dtype
+    assert cleaned.to_pylist() == ["fish & chips", None, "see", "caf\u00e9"]
+
+
+def test_an_empty_column_stays_empty():
+    assert clean_column(pl.Series([], dtype=pl.String)).to_list() == []

@@ -1,11 +1,40 @@
-from mynah.corpus import CorpusConfig, choose_documents
-from mynah.corpus.clean import comparison_key
+"""Which posts become documents, which do not and why, and what is held out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from mynah.corpus import CorpusConfig, LocalEngine, choose_documents
+from mynah.corpus.signatures import comparison_keys
 from mynah.corpus.split import is_held_out, thread_root
-from mynah.posts import load_posts, read_posts
+from mynah.posts import read_posts
+
+
+@dataclass
+class Documents:
+    chosen: pl.DataFrame
+    """``post_id``, ``text``, ``is_heldout``, in the order of ids."""
+    excluded: pl.DataFrame
+    documents: list[list[str]]
+    """Native ids of the posts of each document."""
 
 
 def choose(posts, **settings):
-    return choose_documents(load_posts(posts), config=CorpusConfig(**settings))
+    config = CorpusConfig(**settings)
+    with choose_documents(posts, config=config, engine=LocalEngine(1)) as chosen:
+        texts = chosen.prepared.texts(chosen.posts["row"].to_numpy())
+        ids = chosen.posts["id"].str.split(":").list.last().to_list()
+        documents = [
+            [ids[row] for row in rows] for rows in np.split(chosen.order, chosen.offsets[1:-1])
+        ]
+        return Documents(
+            chosen.posts.select(
+                pl.col("id").alias("post_id"), pl.Series("text", texts), "is_heldout"
+            ),
+            chosen.judged.excluded(),
+            documents,
+        )
 
 
 def excluded(documents):
@@ -119,11 +148,45 @@ def test_the_root_of_a_thread():
 def test_no_held_out_text_is_nearly_in_training(sample_tab, tmp_path):
     documents = choose(read_posts([sample_tab], tmp_path / "posts"))
     keys = {True: [], False: []}
-    for text, is_heldout in documents.chosen.select("text", "is_heldout").iter_rows():
-        keys[is_heldout].append({comparison_key(text)[i : i + 5] for i in range(len(text))})
+    texts = comparison_keys(documents.chosen["text"].to_arrow())
+    for key, is_heldout in zip(texts, documents.chosen["is_heldout"], strict=True):
+        keys[is_heldout].append({key[i : i + 5] for i in range(len(key))})
     assert documents.chosen.height > 6000
     leaks = sum(
         any(len(held & seen) >= 0.7 * len(held | seen) for seen in keys[False])
         for held in keys[True][:12]
     )
     assert leaks == 0
+
+
+def test_replies_make_one_document_and_every_post_is_in_one(make_posts):
+    rows = [
+        {"text": "who was at the old harbour when the first ship came in"},
+        {"text": "a dozen of us stood there until the evening bell", "reply_to": "00000"},
+        {"text": "and the baker brought bread for everyone", "reply_to": "00001"},
+        {"text": "never heard of it, which year should that have been", "reply_to": "00000"},
+        {"text": "nobody answers this one about the price of candles"},
+        {"text": "an answer to a post that is not here", "reply_to": "gone"},
+    ]
+    documents = choose(make_posts(rows))
+    chains = [["00000", "00001", "00002"], ["00003"], ["00004"], ["00005"]]
+    assert documents.documents == chains
+
+
+def test_a_thread_is_one_though_a_post_in_its_middle_is_left_out(make_posts):
+    rows = []
+    for thread in range(60):
+        first = f"{thread * 3:05}"
+        middle = f"{thread * 3 + 1:05}"
+        rows += [
+            {"text": f"{thread * 7919} people asked about the {thread * 31} songs"},
+            {"text": "ok", "reply_to": first},
+            {"text": f"{thread * 104729} of them came by ship {thread}", "reply_to": middle},
+        ]
+    chosen = choose(make_posts(rows), heldout_fraction=0.3, min_similarity=1.0).chosen
+    sides = {}
+    for row in chosen.iter_rows(named=True):
+        sides.setdefault(int(row["post_id"][-5:]) // 3, set()).add(row["is_heldout"])
+    assert len(sides) == 60
+    assert all(len(side) == 1 for side in sides.values())
+    assert {True, False} == set().union(*sides.values())

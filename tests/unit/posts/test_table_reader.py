@@ -263,7 +263,7 @@ def test_depth_and_size_of_json_do_not_hurt(read, texts):
 
 def test_one_object_is_no_list_of_posts(read):
     with pytest.raises(DataError, match="one JSON object"):
-        read("a.json", json.dumps({"statuses": [{"text": "a"}]}, indent=1))
+        read("a.json", json.dumps({"drawer": [{"text": "a"}]}, indent=1))
 
 
 def test_parquet_is_read_with_its_own_types(read, tmp_path, store):

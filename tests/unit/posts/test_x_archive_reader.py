@@ -211,3 +211,139 @@ def test_a_gzipped_script_is_read(tmp_path, store):
     path = tmp_path / "tweets.js.gz"
     path.write_bytes(gzip.compress(script("tweets", [tweet(1)]).encode()))
     assert read_posts([path], store).counts["num_posts"] == 1
+
+
+LONG = "word " * 54
+"""270 characters: what X keeps of a long post in tweets.js."""
+
+
+def note(text, created_at="2018-10-10T20:19:22.000Z"):
+    core = {"text": text, "urls": [], "mentions": []}
+    return {"noteTweet": {"noteTweetId": "99", "core": core, "createdAt": created_at}}
+
+
+@pytest.fixture
+def posts_of(archive, store):
+    """Read posts with other files beside them; give them by native id."""
+
+    def read(tweets, **scripts):
+        members = {"data/tweets.js": script("tweets", tweets)}
+        for name, records in scripts.items():
+            members[f"data/{name.replace('_', '-')}.js"] = script(name, records)
+        artifact = read_posts([archive(members)], store)
+        return {post.id.partition(":")[2]: post for post in iterate_posts(artifact)}
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("cut", "lead"),
+    [
+        (LONG.strip(), ""),
+        (LONG + "\N{HORIZONTAL ELLIPSIS} https://t.co/aB1", ""),
+        (LONG + "mor\N{HORIZONTAL ELLIPSIS}", ""),
+        ("@bob @cyd " + LONG[:250] + "\N{HORIZONTAL ELLIPSIS}", "@bob @cyd "),
+    ],
+)
+def test_a_long_post_gets_its_whole_text(posts_of, cut, lead):
+    whole = LONG + "more of it, & a <link> at the end"
+    posts = posts_of([tweet(1, full_text=cut), tweet(2)], note_tweet=[note(whole)])
+    assert posts["1"].text == lead + whole
+    assert posts["2"].text == "post 2 &amp; more"
+
+
+def test_marks_are_written_another_way_in_a_long_text(posts_of):
+    cut = ("a &amp; b  " + LONG)[:275]
+    posts = posts_of([tweet(1, full_text=cut)], note_tweet=[note("a & b " + LONG + "end")])
+    assert posts["1"].text.endswith("end")
+
+
+@pytest.mark.parametrize(
+    ("text", "record"),
+    [
+        (LONG, note("other words " + LONG)),
+        (LONG, note(LONG + "more", created_at="2018-10-10T20:29:22.000Z")),
+        (LONG, note(LONG)),
+        (LONG[:100], note(LONG)),
+        (LONG, {"noteTweet": {"core": {"text": LONG + "more"}}}),
+        (LONG, {"noteTweet": {"core": {"text": 7}, "createdAt": "2018-10-10T20:19:22.000Z"}}),
+        (LONG, {"other": 1}),
+    ],
+    ids=["words", "time", "length", "short", "no time", "no text", "no note"],
+)
+def test_a_long_text_that_does_not_fit_is_never_read(posts_of, text, record):
+    posts = posts_of([tweet(1, full_text=text)], note_tweet=[record])
+    assert [post.text for post in posts.values()] == [text]
+
+
+def test_of_two_versions_each_gets_its_own_long_text(posts_of):
+    later = "Wed Oct 10 20:19:54 +0000 2018"
+    tweets = [tweet(1, full_text=LONG), tweet(2, full_text=LONG, created_at=later)]
+    notes = [note(LONG + "one"), note(LONG + "two", created_at="2018-10-10T20:19:53.000Z")]
+    posts = posts_of(tweets, note_tweet=notes)
+    assert [posts[n].text[-3:] for n in "12"] == ["one", "two"]
+
+
+def test_an_edited_post_stands_alone(posts_of):
+    first, last = "1582825767519809536", "1582825867519809536"
+    initial = {"initial": {"editTweetIds": [first, last]}}
+    edit = {"edit": {"initialTweetId": first, "editControlInitial": {"editTweetIds": [first]}}}
+    posts = posts_of([tweet(first, edit_info=initial), tweet(last, edit_info=edit)])
+    assert list(posts) == [last]
+    assert posts[last].edited_at is not None
+
+
+def test_posts_in_communities_are_read(posts_of):
+    shown = tweet(2, community_id_str="5", scopes={"followers": False})
+    hidden = tweet(3, community_id_str="5", scopes={"followers": True})
+    assert list(posts_of([tweet(1)], community_tweet=[shown, hidden])) == ["1", "2"]
+
+
+def test_a_quotation_is_known_by_its_last_link(posts_of):
+    def linked(address, short="https://t.co/aB1"):
+        return {
+            "full_text": "look https://t.co/aB1",
+            "entities": {"urls": [{"url": short, "expanded_url": address}]},
+        }
+
+    posts = posts_of(
+        [
+            tweet(1, **linked("https://twitter.com/bob/status/77?s=20")),
+            tweet(2, **linked("https://x.com/bob/status/2")),
+            tweet(3, **linked("https://example.com/bob/status/77")),
+            tweet(4, **linked("https://x.com/bob/status/77", short="https://t.co/other")),
+        ]
+    )
+    assert [post.quote_of for post in posts.values()] == ["x:77", None, None, None]
+    assert posts["1"].kind == "quote"
+
+
+def test_the_archive_says_when_it_was_made(archive, store):
+    manifest = 'window.__THAR_CONFIG = {"archiveInfo" : {"generationDate" : "%s"}}'
+    for day, seen in [("2022-11-08T01:02:03.000Z", 2022), ("some day", None)]:
+        members = {
+            "data/tweets.js": script("tweets", [tweet(1)]),
+            "data/manifest.js": manifest % day,
+        }
+        (post,) = iterate_posts(read_posts([archive(members)], store / str(seen)))
+        assert (post.seen_at and post.seen_at.year) == seen
+
+
+@pytest.mark.parametrize("username", [7, "half \\ud83d", "a b", "x" * 99, None])
+def test_a_broken_name_is_no_name(archive, store, username):
+    account = script("account", [{"account": {"username": username}}]).replace(
+        "\\\\ud83d", "\\ud83d"
+    )
+    path = archive({"data/tweets.js": script("tweets", [tweet(1)]), "data/account.js": account})
+    (post,) = iterate_posts(read_posts([path], store))
+    assert post.author == ("7" if username == 7 else "")
+
+
+def test_a_history_that_cannot_be_read_is_not_guessed(archive, store):
+    history = script("protected_history", [{"protectedHistory": {"action": "Protect"}}])
+    members = {
+        "data/tweets.js": script("tweets", [tweet(1)]),
+        "data/protected-history.js": history[:-9],
+    }
+    with pytest.raises(DataError, match=r"protected-history\.js of the X archive cannot be read"):
+        read_posts([archive(members)], store)

@@ -1,35 +1,21 @@
 """Posts stores and indexes that the tests of search share."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from tests.fakes.stored_posts import store_posts
 
-from mynah.posts import POST_SCHEMA, POSTS_KIND, Post
+from mynah.posts import Post
 from mynah.search import SearchIndex, build_index
-from mynah.workspace import Artifact, writing_artifact
-
-
-def write_posts(posts: Sequence[Post], store: Path, *, num_parts: int = 1) -> Artifact:
-    """Write a posts store by hand, in the format that ``read_posts`` writes."""
-    inputs = {"ids": [post.id for post in posts]}
-    with writing_artifact(store, kind=POSTS_KIND, inputs=inputs) as writer:
-        for number in range(num_parts):
-            rows = [asdict(post) for post in posts[number::num_parts]]
-            table = pa.Table.from_pylist(rows, schema=POST_SCHEMA)
-            pq.write_table(table, writer.folder / f"part-{number:05d}.parquet")
-        writer.counts.update(num_posts=len(posts))
-    return writer.artifact
+from mynah.workspace import Artifact
 
 
 @pytest.fixture
 def make_posts(tmp_path: Path) -> Callable[[Sequence[Post]], Artifact]:
     """A function that stores posts and returns their artifact."""
-    return lambda posts: write_posts(posts, tmp_path / "posts")
+    return lambda posts: store_posts(posts, tmp_path / "posts")
 
 
 @pytest.fixture

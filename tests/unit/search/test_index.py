@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.fakes.stored_posts import store_posts
 
 from mynah.errors import DataError, RequestError
 from mynah.posts import POSTS_KIND, Post
@@ -25,7 +26,7 @@ from mynah.search import (
 )
 from mynah.workspace import Artifact, latest_artifact
 
-from .conftest import NETWORK, write_posts
+from .conftest import NETWORK
 
 MakeIndex = Callable[[Sequence[Post]], SearchIndex]
 
@@ -271,7 +272,7 @@ def test_another_kind_of_artifact_is_refused(
 
 
 def test_a_killed_build_leaves_no_index_and_the_next_one_works(tmp_path: Path) -> None:
-    posts = write_posts(NETWORK * 1, tmp_path / "posts")
+    posts = store_posts(NETWORK * 1, tmp_path / "posts")
     script = (
         "import os, signal, sys; from pathlib import Path\n"
         "from mynah.workspace import latest_artifact\n"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any, cast
 
 from mynah.errors import DataError
@@ -10,10 +11,18 @@ from mynah.posts.format import look_at
 from mynah.posts.reader import Found, Rejected, SourceReport
 from mynah.posts.readers.json_records import array_records, line_records
 from mynah.posts.readers.records import Numbered, Record
-from mynah.posts.streams import TextSource
-from mynah.posts.values import BadValue
+from mynah.posts.streams import MAX_LINE_CHARS, TextSource
+from mynah.posts.values import BadValue, parse_time
 
-__all__ = ["built", "json_objects", "nested_records", "pick", "post_kind", "whole_json"]
+__all__ = [
+    "built",
+    "json_objects",
+    "nested_records",
+    "pick",
+    "post_kind",
+    "time_or_none",
+    "whole_json",
+]
 
 MAX_DOCUMENT_BYTES = 64 << 20
 """A longer document that has to be read whole is no page of an API."""
@@ -68,6 +77,14 @@ def post_kind(*, reply_to: str | None, repost_of: str | None, quote_of: str | No
     return "reply" if reply_to else "post"
 
 
+def time_or_none(value: Json) -> datetime | None:
+    """Read a time that matters less than what it stands beside, as of a deletion."""
+    try:
+        return parse_time(value)
+    except BadValue:
+        return None
+
+
 def whole_json(file: ExportFile) -> Json:
     """Parse a document that makes sense only as a whole, such as one page of an API.
 
@@ -113,9 +130,9 @@ def json_objects(
         DataError: One object without such a list is too long, or no JSON.
     """
     head = look_at(file)
-    is_lines = head.shape == "lines" or (head.shape == "object" and _begins_with_a_line(file))
     key = next((key for key in lists if key in head.keys), "")
-    if head.shape == "object" and not is_lines and not key:
+    is_lines = head.shape != "array" and _is_one_a_line(file, has_list=bool(key))
+    if head.shape != "array" and not is_lines and not key:
         document = whole_json(file)
         yield from ([(1, cast("Record", document))] if isinstance(document, dict) else [])
         return
@@ -123,16 +140,25 @@ def json_objects(
         if is_lines:
             yield from line_records(text.lines(), source=report.name)
         else:
-            key = key if head.shape == "object" else ""
+            key = key if head.shape != "array" else ""
             yield from array_records(text.read, source=report.name, key=key)
         report.num_recoded_lines += text.num_recoded_lines
 
 
-def _begins_with_a_line(file: ExportFile) -> bool:
-    """Whether the first line, longer than the head, is an object by itself."""
+def _is_one_a_line(file: ExportFile, *, has_list: bool) -> bool:
+    """Whether lines are objects by themselves, pages longer than the head among them."""
+    window = ""
     with file.open_text() as text:
-        first = next((line for line in text.lines() if line.strip()), "")
+        while "\n" not in window.strip() and len(window) < MAX_LINE_CHARS:
+            piece = text.read()
+            if not piece:
+                break
+            window += piece
+    first, _, second = window.strip().partition("\n")
+    if not second and has_list:
+        return False  # one page alone: its records have numbers of their own
     try:
         return isinstance(json.loads(first), dict)
     except (ValueError, RecursionError):
-        return False
+        # Cut or broken, which only lines survive, unless it goes on in the next line.
+        return bool(second) and not first.rstrip().endswith(("{", "[", ","))

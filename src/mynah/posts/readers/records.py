@@ -1,11 +1,10 @@
 """Records to posts: any mapping of column to value, once its columns are mapped."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
-from itertools import chain, islice
 from typing import Any, cast
 
 from mynah.posts.post import Post
@@ -23,47 +22,47 @@ from mynah.posts.values import (
     starts_with_day,
 )
 
-__all__ = ["Numbered", "Record", "posts_from_records"]
+__all__ = [
+    "NUM_LOOKED_AT",
+    "Numbered",
+    "PostBuilder",
+    "Record",
+    "builder_for",
+    "derived_id",
+    "repeated_author",
+    "time_or_flag",
+]
 
 Record = Mapping[str, Any]
 Numbered = tuple[int, Record] | Rejected
 """A record and its line or number, or why it could not be read."""
 
-_NUM_LOOKED_AT = 300
+NUM_LOOKED_AT = 300
 """Records whose columns and dates are looked at before the first is read."""
 _MAX_DEPTH = 3
 _DEFAULT_NETWORK = "posts"
 _REPOST_PREFIX = re.compile(r"RT @(\w{1,30}):?\s")
 
 
-def posts_from_records(
-    records: Iterable[Numbered], *, options: ReadOptions, report: SourceReport
-) -> Iterator[Found]:
-    """Map the columns from the first records, then turn every record into a post.
+def builder_for(
+    items: Iterable[Numbered], *, options: ReadOptions, report: SourceReport
+) -> "PostBuilder | None":
+    """Guess from the first records which column is which; ``None`` when there is no record.
 
     Raises:
         DataError: There are records, but none of their columns holds a text.
     """
-    stream = iter(records)
-    first = list(islice(stream, _NUM_LOOKED_AT))
-    known = [item[1] for item in first if not isinstance(item, Rejected)]
+    known = [item[1] for item in items if not isinstance(item, Rejected)]
     if not known:
-        yield from (item for item in chain(first, stream) if isinstance(item, Rejected))
-        return
+        return None
     paths = (path for record in known for path in _paths(record))
     columns = map_columns(paths, overrides=options.columns, source=report.name)
     report.columns = columns.described()
     report.network = options.network or report.network or columns.network or _DEFAULT_NETWORK
     is_day_first = any(starts_with_day(_pick(record, columns, "created_at")) for record in known)
-    build = _PostBuilder(columns, network=report.network, is_day_first=is_day_first)
-    for item in chain(first, stream):
-        if isinstance(item, Rejected):
-            yield item
-            continue
-        try:
-            yield build(item[1])
-        except BadValue as error:
-            yield Rejected(report.name, item[0], str(error))
+    return PostBuilder(
+        columns, source=report.name, network=report.network, is_day_first=is_day_first
+    )
 
 
 def _paths(record: Record, prefix: Path = ()) -> Iterator[Path]:
@@ -85,22 +84,34 @@ def _pick(record: Record, columns: ColumnMap, field: str) -> Any:
     return None
 
 
-class _PostBuilder:
-    """Turns one record into a post."""
+class PostBuilder:
+    """Turns one record into a post: what ``columnar`` does for most of them a chunk at a time."""
 
-    def __init__(self, columns: ColumnMap, *, network: str, is_day_first: bool) -> None:
-        self._columns = columns
-        self._network = network
-        self._is_day_first = is_day_first
+    def __init__(
+        self, columns: ColumnMap, *, source: str, network: str, is_day_first: bool
+    ) -> None:
+        self.columns = columns
+        self.network = network
+        self.is_day_first = is_day_first
+        self._source = source
 
-    def __call__(self, record: Record) -> Post | PrivatePost:
+    def read(self, item: Numbered) -> Found:
+        """Return the post of a numbered record, or why there is none."""
+        if isinstance(item, Rejected):
+            return item
+        try:
+            return self._build(item[1])
+        except BadValue as error:
+            return Rejected(self._source, item[0], str(error))
+
+    def _build(self, record: Record) -> Post | PrivatePost:
         def get(field: str) -> Any:
-            return _pick(record, self._columns, field)
+            return _pick(record, self.columns, field)
 
         text = self._text(get("title"), get("text"))
-        author = parse_text(_as_text(get("author"))).strip().removeprefix("@")
-        created_at = parse_time(get("created_at"), is_day_first=self._is_day_first)
-        native = parse_id(get("id")) or _derived_id(author, created_at, text)
+        author = _handle(get("author"))
+        created_at = parse_time(get("created_at"), is_day_first=self.is_day_first)
+        native = parse_id(get("id")) or derived_id(author, created_at, text)
         post = Post(
             id=self._qualified(native),
             author=author,
@@ -108,7 +119,11 @@ class _PostBuilder:
             text=text,
             lang=parse_lang(get("lang")),
             reply_to=self._reference(get("reply_to")),
-            repost_of=self._reference(get("repost_of")) or _repeated_author(get, text),
+            repost_of=(
+                self._reference(get("repost_of"))
+                or _handle(get("repost_author"))
+                or repeated_author(text)
+            ),
             quote_of=self._reference(get("quote_of")),
             likes=parse_count(get("likes")),
             reposts=parse_count(get("reposts")),
@@ -116,8 +131,8 @@ class _PostBuilder:
             url=parse_text(_as_text(get("url"))).strip() or None,
             visibility=self._visibility(get("visibility"), get("is_protected")),
             may_train=self._may_train(get("may_train"), get("opt_out")),
-            edited_at=_time_or_flag(get("edited_at")),
-            seen_at=parse_time(get("seen_at"), is_day_first=self._is_day_first),
+            edited_at=time_or_flag(get("edited_at")),
+            seen_at=parse_time(get("seen_at"), is_day_first=self.is_day_first),
         )
         if not post.is_public:
             return PrivatePost(post.id)
@@ -131,7 +146,7 @@ class _PostBuilder:
         return whole
 
     def _qualified(self, native: str) -> str:
-        prefix = f"{self._network}:"
+        prefix = f"{self.network}:"
         return native if native.startswith(prefix) else prefix + native
 
     def _reference(self, value: Any) -> str | None:
@@ -147,13 +162,17 @@ class _PostBuilder:
         return parse_flag(may_train) is not False and parse_flag(opt_out) is not True
 
 
-def _repeated_author(get: Callable[[str], Any], text: str) -> str | None:
-    named = parse_text(_as_text(get("repost_author"))).strip().removeprefix("@")
+def repeated_author(text: str) -> str | None:
+    """Return whom a text names as the author of what it repeats."""
     match = _REPOST_PREFIX.match(text)
-    return named or (match.group(1) if match else None)
+    return match.group(1) if match else None
 
 
-def _time_or_flag(value: Any) -> datetime | None:
+def _handle(value: Any) -> str:
+    return parse_text(_as_text(value)).strip().removeprefix("@")
+
+
+def time_or_flag(value: Any) -> datetime | None:
     """Reddit's tables hold the time of the last edit, or whether there was one."""
     if isinstance(value, bool) or str(value).strip().lower() in ("true", "false"):
         return None
@@ -179,7 +198,7 @@ def _kind(post: Post, *, is_repost: bool | None) -> str:
     return "reply" if post.reply_to else "post"
 
 
-def _derived_id(author: str, created_at: object, text: str) -> str:
+def derived_id(author: str, created_at: object, text: str) -> str:
     """Name a post that has no id by what it is, so that reading it again finds it again."""
     seed = "\0".join((author, str(created_at), text))
     return "h" + sha256(seed.encode()).hexdigest()[:20]

@@ -1,31 +1,31 @@
 """Tables of posts: CSV, TSV and Orange's tab files, JSON lines, JSON arrays, Parquet."""
 
+import codecs
 import io
 from collections.abc import Callable, Iterator
-from typing import IO, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from mynah.errors import DataError
 from mynah.posts.export_file import ExportFile
 from mynah.posts.format import Format, Head
 from mynah.posts.reader import Found, ReadOptions, SourceReport
+from mynah.posts.readers.arrow_chunks import parquet_chunks
+from mynah.posts.readers.chunks import Meter, line_chunks, record_chunks
+from mynah.posts.readers.columnar import posts_from_chunks
 from mynah.posts.readers.delimited import delimited_records
 from mynah.posts.readers.json_records import array_records, line_records
-from mynah.posts.readers.records import Numbered, posts_from_records
+from mynah.posts.readers.records import Numbered
 from mynah.posts.streams import TextSource
 
 __all__ = ["FORMATS", "read_delimited", "read_json", "read_json_lines", "read_parquet"]
 
-_BATCH_ROWS = 4_096
+_WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
 
 def read_delimited(file: ExportFile, options: ReadOptions, report: SourceReport) -> Iterator[Found]:
     """Read rows of CSV or its kin, with the columns named in the first."""
 
-    def records(text: TextSource) -> Iterator[Numbered]:
-        return delimited_records(text.lines(), source=report.name, extension=file.extension)
+    def records(text: TextSource, meter: Meter) -> Iterator[Numbered]:
+        lines = meter.lines(text.lines())
+        return delimited_records(lines, source=report.name, extension=file.extension)
 
     return _read_text(file, records, options, report)
 
@@ -35,29 +35,38 @@ def read_json_lines(
 ) -> Iterator[Found]:
     """Read JSON lines, one post a line."""
 
-    def records(text: TextSource) -> Iterator[Numbered]:
-        return line_records(text.lines(), source=report.name)
+    def records(text: TextSource, meter: Meter) -> Iterator[Numbered]:
+        return line_records(meter.lines(text.lines()), source=report.name)
 
-    return _read_text(file, records, options, report)
+    with file.open_bytes() as stream:
+        is_wide = stream.read(4).startswith(_WIDE_MARKS)
+    if is_wide:
+        yield from _read_text(file, records, options, report)
+        return
+    with file.open_bytes() as stream:
+        chunks = line_chunks(stream, report)
+        yield from posts_from_chunks(chunks, options=options, report=report)
 
 
 def read_json(file: ExportFile, options: ReadOptions, report: SourceReport) -> Iterator[Found]:
     """Read one array of objects."""
 
-    def records(text: TextSource) -> Iterator[Numbered]:
-        return array_records(text.read, source=report.name)
+    def records(text: TextSource, meter: Meter) -> Iterator[Numbered]:
+        return array_records(meter.read(text.read), source=report.name)
 
     return _read_text(file, records, options, report)
 
 
 def _read_text(
     file: ExportFile,
-    records: Callable[[TextSource], Iterator[Numbered]],
+    records: Callable[[TextSource, Meter], Iterator[Numbered]],
     options: ReadOptions,
     report: SourceReport,
 ) -> Iterator[Found]:
     with file.open_text() as text:
-        yield from posts_from_records(records(text), options=options, report=report)
+        meter = Meter()
+        chunks = record_chunks(records(text, meter), meter)
+        yield from posts_from_chunks(chunks, options=options, report=report)
         report.num_recoded_lines += text.num_recoded_lines
 
 
@@ -66,23 +75,8 @@ def read_parquet(file: ExportFile, options: ReadOptions, report: SourceReport) -
     with file.open_bytes() as stream:
         # Parquet is read from its end; a compressed one has to be unpacked to get there.
         seekable = stream if stream.seekable() else io.BytesIO(stream.read())
-        records = _parquet_records(seekable, report.name)
-        yield from posts_from_records(records, options=options, report=report)
-
-
-def _parquet_records(stream: IO[bytes], name: str) -> Iterator[Numbered]:
-    number = 0
-    try:
-        for batch in pq.ParquetFile(stream).iter_batches(batch_size=_BATCH_ROWS):
-            rows: list[dict[str, Any]] = batch.to_pylist()
-            for row in rows:
-                number += 1
-                yield number, row
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{name} is a Parquet file that cannot be read past row {number:,}",
-            hint="it is cut short or damaged: copy or export it again",
-        ) from error
+        chunks = parquet_chunks(seekable, report.name)
+        yield from posts_from_chunks(chunks, options=options, report=report)
 
 
 def _is_table(head: Head) -> bool:

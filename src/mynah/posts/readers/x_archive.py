@@ -17,15 +17,16 @@ from mynah.posts.format import Format, Head
 from mynah.posts.post import Post
 from mynah.posts.reader import Found, ReadOptions, Rejected, SourceReport
 from mynah.posts.readers.json_records import array_records
-from mynah.posts.readers.native import built
+from mynah.posts.readers.native import built, time_or_none
 from mynah.posts.readers.records import Numbered, Record
 from mynah.posts.readers.x_notes import Note, NoteShelf, note_of
 from mynah.posts.readers.x_post import X_NETWORK, XSource, posts_of
-from mynah.posts.values import BadValue, parse_time
+from mynah.posts.values import BadValue
 
 __all__ = ["ACCOUNT_FILES", "FORMATS", "is_posts_file", "read_x_archive"]
 
-ACCOUNT_FILES = ("account.js", "protected-history.js", "manifest.js", "note-tweet.js")
+_HISTORY = "protected-history.js"
+ACCOUNT_FILES = ("account.js", _HISTORY, "manifest.js", "note-tweet.js")
 """Files beside ``tweets.js`` that say whose posts these are, who may see them, and more."""
 
 _POSTS_FILE = re.compile(r"(?:tweets?|community-tweet)(?:-part\d+)?\.js(?:\.gz|\.zst)?", re.I)
@@ -70,7 +71,7 @@ def _source(text_of: Callable[[str], str], network: str) -> XSource:
         handle = _HANDLE.fullmatch(str(entry.get("username") or ""))
         username = handle.group() if handle else ""
     history = sorted(
-        _entries(text_of("protected-history.js"), "protectedHistory"),
+        _entries(text_of(_HISTORY), "protectedHistory", is_needed=True),
         key=lambda entry: str(entry.get("protectedAt", "")),
     )
     is_protected = bool(history) and str(history[-1].get("action", "")).lower() == "protect"
@@ -84,10 +85,7 @@ def _source(text_of: Callable[[str], str], network: str) -> XSource:
 
 def _generated_at(manifest: str) -> datetime | None:
     match = _GENERATED.search(manifest)
-    try:
-        return parse_time(match.group(1)) if match else None
-    except BadValue:
-        return None  # the archive's day is worth less than its posts
+    return time_or_none(match.group(1)) if match else None
 
 
 def _notes(text_of: Callable[[str], str]) -> Iterator[Note]:
@@ -102,16 +100,21 @@ def _notes(text_of: Callable[[str], str]) -> Iterator[Note]:
                 continue  # its post stands in tweets.js, cut; nothing else is lost
 
 
-def _entries(text: str, wrapper: str) -> list[Mapping[str, Any]]:
-    wrapped = [record.get(wrapper) for record in _records(text)]
+def _entries(text: str, wrapper: str, *, is_needed: bool = False) -> list[Mapping[str, Any]]:
+    wrapped = [record.get(wrapper) for record in _records(text, is_needed=is_needed)]
     return [cast("Mapping[str, Any]", entry) for entry in wrapped if isinstance(entry, dict)]
 
 
-def _records(text: str) -> Iterator[Record]:
+def _records(text: str, *, is_needed: bool = False) -> Iterator[Record]:
     pieces = iter((text, ""))
     for item in array_records(lambda: next(pieces), source="") if text else ():
         if not isinstance(item, Rejected):
             yield item[1]
+        elif is_needed:
+            raise DataError(
+                f"{_HISTORY} of the X archive cannot be read",
+                hint="it says whether the account is protected: download the archive again",
+            )
 
 
 def _unwrapped(records: Iterator[Numbered], source: str) -> Iterator[Numbered]:

@@ -1,0 +1,225 @@
+"""Taking posts back everywhere: one command, one receipt.
+
+Changes the post store, the corpora, the dialogues, the search indexes and the kept sample
+answers of a workspace; writes ``takedowns/<receipt>.json``, which holds ids and counts and never
+a post's words.
+"""
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+import polars as pl
+
+from mynah.corpus import (
+    CORPUS_KIND,
+    DIALOGUES_KIND,
+    TakenBack,
+    clean_text,
+    forget_in_corpus,
+    forget_in_dialogues,
+)
+from mynah.errors import ConfigError
+from mynah.job.training import model_name
+from mynah.posts import POSTS_KIND, Takedown, forget_posts, load_columns
+from mynah.progress import NO_PROGRESS, Progress
+from mynah.search import SEARCH_KIND, build_index, holds_any
+from mynah.train import Exposure, find_exposures
+from mynah.workspace import (
+    Artifact,
+    Workspace,
+    canonical_json,
+    latest_artifact,
+    read_artifact,
+    replace_file,
+)
+
+__all__ = ["Receipt", "take_back"]
+
+RECEIPT_VERSION = 1
+TAKEN_BACK = "[This answer quoted a post that was taken back.]"
+"""Stands where a kept sample answer was."""
+_WORDS_IN_COMMON = 5
+"""A sample answer with a run of so many of a post's words quotes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What a takedown did and what it could not undo."""
+
+    version: int
+    taken_back_at: str
+    """UTC."""
+    store: Takedown
+    """What left the post store; authors are hashes here, as on the list of deletions."""
+    corpora: tuple[TakenBack, ...]
+    dialogues: tuple[TakenBack, ...]
+    search: tuple[str, ...]
+    """Indexes that held the posts and were deleted."""
+    exposures: tuple[Exposure, ...]
+    """Every run, step and checkpoint that learned from them: weights cannot be edited."""
+    models: tuple[str, ...]
+    """Models on disk that those runs ended with."""
+    num_samples: int
+    """Kept sample answers that quoted them and were replaced."""
+    seconds: float
+    path: str = ""
+    """File of this receipt, relative to the workspace."""
+
+
+def take_back(
+    workspace: Workspace,
+    *,
+    ids: Sequence[str] = (),
+    authors: Sequence[str] = (),
+    progress: Progress = NO_PROGRESS,
+) -> Receipt:
+    """Take posts back: out of search at once, out of every file, off every later import.
+
+    Running it again with the same ids finishes what a kill left and says the same.
+
+    Args:
+        workspace: Whose posts they are.
+        ids: Ids such as ``x:20``.
+        authors: Handles; every post of theirs is taken back, and none is read again.
+        progress: Told the steps.
+
+    Raises:
+        ConfigError: The workspace has no posts.
+    """
+    started_s = time.monotonic()
+    latest = latest_artifact(workspace.posts, kind=POSTS_KIND)
+    if latest is None:
+        raise ConfigError(
+            f"{workspace.root} has no posts", hint=f"read some: mynah posts add {workspace.root}"
+        )
+    pending = _Pending.open(workspace, latest, ids=ids, authors=authors)
+    num_samples = _scrub_samples(workspace, latest, pending.ids)
+    store = forget_posts(workspace.posts, ids=ids, authors=authors, progress=progress)
+    store = replace(store, authors=tuple(sha256(name.encode()).hexdigest() for name in authors))
+    gone = pending.add(store.found)
+    progress(1, 4, note="posts are out of the store")
+    corpora, dialogues = _forget_learned(workspace, gone)
+    progress(2, 4, note="out of the corpora")
+    search = _forget_search(workspace, gone)
+    progress(3, 4, note="out of the search index")
+    exposures = [e for run in sorted(workspace.runs.glob("*")) for e in find_exposures(run, gone)]
+    models = sorted({model_name(exposure.run) for exposure in exposures})
+    receipt = Receipt(
+        version=RECEIPT_VERSION,
+        taken_back_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        store=store,
+        corpora=corpora,
+        dialogues=dialogues,
+        search=tuple(search),
+        exposures=tuple(exposures),
+        models=tuple(name for name in models if (workspace.models / name).is_dir()),
+        num_samples=num_samples,
+        seconds=round(time.monotonic() - started_s, 3),
+    )
+    receipt = _written(receipt, workspace)
+    pending.close()
+    return receipt
+
+
+def _forget_learned(
+    workspace: Workspace, gone: Collection[str]
+) -> tuple[tuple[TakenBack, ...], tuple[TakenBack, ...]]:
+    corpora = _artifacts(workspace.corpus, CORPUS_KIND)
+    dialogues = _artifacts(workspace.root / "dialogues", DIALOGUES_KIND)
+    return (
+        tuple(taken for one in corpora if (taken := forget_in_corpus(one, gone))),
+        tuple(taken for one in dialogues if (taken := forget_in_dialogues(one, gone))),
+    )
+
+
+def _written(receipt: Receipt, workspace: Workspace) -> Receipt:
+    name = sha256(canonical_json(asdict(receipt))).hexdigest()[:12]
+    receipt = replace(receipt, path=f"takedowns/{receipt.taken_back_at[:10]}-{name}.json")
+    content = json.dumps(asdict(receipt), indent=2, ensure_ascii=False) + "\n"
+    replace_file(workspace.root / receipt.path, content.encode())
+    return receipt
+
+
+def _artifacts(parent: Path, kind: str) -> Iterator[Artifact]:
+    for folder in sorted(parent.glob("*")):
+        found = read_artifact(folder, kind=kind) if not folder.name.startswith(".") else None
+        if found is not None:
+            yield found
+
+
+def _forget_search(workspace: Workspace, gone: Collection[str]) -> list[str]:
+    """Delete indexes that hold the posts; build the one in use anew from what is left."""
+    deleted: list[str] = []
+    latest = latest_artifact(workspace.search, kind=SEARCH_KIND)
+    for index in list(_artifacts(workspace.search, SEARCH_KIND)):
+        if holds_any(index, gone):
+            # A server that has it open keeps reading it, and leaves the posts out by itself.
+            shutil.rmtree(index.folder)
+            deleted.append(index.snapshot)
+    if latest is not None and latest.snapshot in deleted:
+        posts = latest_artifact(workspace.posts, kind=POSTS_KIND)
+        assert posts is not None, "a takedown leaves a store"
+        build_index(posts, workspace.search)
+    return deleted
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """The ids of a takedown that is under way, on disk: the store forgets whose they were."""
+
+    path: Path
+    ids: frozenset[str]
+
+    @classmethod
+    def open(
+        cls, workspace: Workspace, posts: Artifact, *, ids: Sequence[str], authors: Sequence[str]
+    ) -> "_Pending":
+        asked = canonical_json([sorted(ids), sorted(authors)])
+        path = workspace.root / "takedowns" / f".{sha256(asked).hexdigest()[:12]}.pending"
+        known = frozenset(json.loads(path.read_bytes())) if path.is_file() else frozenset[str]()
+        wrote = load_columns(posts, ["id", "author"]).filter(pl.col("author").is_in(list(authors)))
+        pending = cls(path, known | frozenset(ids) | frozenset(wrote["id"]))
+        pending.add(())
+        return pending
+
+    def add(self, ids: Collection[str]) -> frozenset[str]:
+        """Keep more ids; return all of them."""
+        known = self.ids | frozenset(ids)
+        replace_file(self.path, canonical_json(sorted(known)))
+        return known
+
+    def close(self) -> None:
+        """Forget them: the receipt is written."""
+        self.path.unlink(missing_ok=True)
+
+
+def _scrub_samples(workspace: Workspace, posts: Artifact, ids: Collection[str]) -> int:
+    """Replace kept sample answers that quote one of the posts; return how many there were."""
+    paths = list(workspace.runs.glob("*/samples.json"))
+    if not paths:
+        return 0
+    wanted = load_columns(posts, ["id", "text"]).filter(pl.col("id").is_in(list(ids)))
+    spoken = {run for text in wanted["text"] for run in _word_runs(clean_text(text))}
+    num_samples = 0
+    for path in paths:
+        rows: list[dict[str, str | None]] = json.loads(path.read_bytes())
+        for row in rows:
+            for when in ("before", "after"):
+                if spoken & _word_runs(row[when] or ""):
+                    row[when] = TAKEN_BACK
+                    num_samples += 1
+        replace_file(path, json.dumps(rows, ensure_ascii=False, indent=1).encode())
+    return num_samples
+
+
+def _word_runs(text: str) -> set[tuple[str, ...]]:
+    words = re.findall(r"\w+", text.casefold())
+    size = min(_WORDS_IN_COMMON, len(words))
+    return {tuple(words[i : i + size]) for i in range(len(words) - size + 1)} if size else set()
