@@ -35,6 +35,10 @@ $(VENV)/.check: $(VENV)/.test
 	$(PIP) install -q -c constraints.txt -e ".[check]"
 	@touch $@
 
+$(VENV)/.soak: $(VENV)/.test
+	$(PIP) install -q -c constraints.txt -e ".[soak]"
+	@touch $@
+
 venv: $(VENV)/.check
 
 up: $(VENV)/.base
@@ -61,12 +65,28 @@ check: $(VENV)/.check
 docs: $(VENV)/.base
 	$(BIN)/python docs/generate.py
 
+# Real posts and a scratch folder; both are named in the result files without their place.
+DATA ?= ../shared/data
+SCRATCH ?= $(or $(TMPDIR),/tmp)/mynah-bench
+
 bench: $(VENV)/.test
+	@mkdir -p $(SCRATCH)
 	$(BIN)/python benchmarks/main_job.py
 	$(BIN)/python benchmarks/train_speed.py
+	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python benchmarks/takedown.py
+	@if [ ! -d $(DATA) ]; then echo "no real posts at $(DATA): the rest is left out" >&2; exit 0; fi; \
+	  set -ex; \
+	  $(BIN)/python benchmarks/corpus_duplicates.py compare --data $(DATA) --folder $(SCRATCH); \
+	  $(BIN)/python benchmarks/tokenizer.py; \
+	  $(BIN)/python benchmarks/language.py $(DATA)/language-id; \
+	  $(BIN)/python benchmarks/privacy_and_spam.py $(DATA)
 
-soak: $(VENV)/.test
+soak: $(VENV)/.soak
+	@mkdir -p $(SCRATCH)
 	$(BIN)/python benchmarks/kill_anywhere.py
+	$(BIN)/python benchmarks/fuzz_readers.py --seconds 60
+	$(BIN)/python benchmarks/corpus_scale.py --data $(DATA) --folder $(SCRATCH)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

@@ -24,11 +24,15 @@ import venv
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 HERE = Path(__file__).parent
-PIECE_BYTES = 16 << 20
+PART_ROWS = 50_000
 NUM_CHECKED = 2_000
 WAYS = {"datatrove, spaCy's words (its default)": "spacy", "datatrove, words split": "split"}
 
@@ -36,30 +40,46 @@ WAYS = {"datatrove, spaCy's words (its default)": "spacy", "datatrove, words spl
 # The way through mynah, in the measured process.
 
 
-def prepare_part(lines: bytes, part: Path) -> int:
-    """Read some lines of an export, clean and sign them, write them as one Arrow file."""
+def posts_of(path: Path) -> Iterator["pa.Table"]:
+    """Read an export as `mynah posts add` does, many posts at a time."""
+    import pyarrow as pa
+
+    from mynah.posts import POST_SCHEMA, Post, ReadOptions
+    from mynah.posts.reader import SourceReport
+    from mynah.posts.sources import opened_sources
+
+    options, batches, num_rows = ReadOptions(), [], 0
+    with opened_sources([path], options=options) as (source,):
+        report = SourceReport(name=source.name, format=source.format.name)
+        for found in source.read(options, report):
+            if isinstance(found, Post):  # a row that only the slower way can read
+                found = pa.RecordBatch.from_pylist([asdict(found)], schema=POST_SCHEMA)
+            assert isinstance(found, pa.RecordBatch), "every planted row is a post"
+            batches.append(found)
+            num_rows += found.num_rows
+            if num_rows >= PART_ROWS:
+                yield pa.Table.from_batches(batches)
+                batches, num_rows = [], 0
+    if batches:
+        yield pa.Table.from_batches(batches)
+
+
+def prepare_part(posts: "pa.Table", part: Path) -> int:
+    """Clean and sign some posts, write them as one Arrow file."""
     import polars as pl
     import pyarrow as pa
 
     from mynah.corpus.clean_column import clean_column
     from mynah.corpus.signatures import sign
 
-    schema = {"id": pl.String, "created_at": pl.String, "author": pl.String, "text": pl.String}
-    posts = pl.read_ndjson(lines, schema=schema)
-    posts = posts.with_columns(clean_column(posts["text"]).alias("text"))
-    table = posts.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+    frame = pl.DataFrame(pl.from_arrow(posts.select(["id", "created_at", "author", "text"])))
+    frame = frame.with_columns(clean_column(frame["text"]).alias("text"))
+    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
     signed = sign(table["text"])
     table = table.append_column("key", signed["key"]).append_column("bands", signed["bands"])
     with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table, max_chunksize=table.num_rows)
     return table.num_rows
-
-
-def pieces(path: Path) -> Iterator[bytes]:
-    """Cut a file of lines into pieces of some megabytes."""
-    with path.open("rb") as stream:
-        while piece := stream.read(PIECE_BYTES):
-            yield piece + stream.readline()
 
 
 def write_kept(part: Path, is_kept, out: Path) -> None:
@@ -89,7 +109,7 @@ def deduplicate(posts: Path, out: Path, work: Path, *, num_threads: int, thresho
     num_rows: list[int] = []
     with ThreadPoolExecutor(num_threads) as pool:
         waiting = []
-        for number, piece in enumerate(pieces(posts)):
+        for number, piece in enumerate(posts_of(posts)):
             parts.append(work / f"{number:05}.arrow")
             waiting.append(pool.submit(prepare_part, piece, parts[-1]))
             if len(waiting) > num_threads:
@@ -144,7 +164,8 @@ def measured(command: list[str], folder: Path) -> Run:
 def kept_ids(run: Run) -> list[str]:
     import polars as pl
 
-    return pl.read_parquet(run.folder / "out" / "*.parquet", columns=["id"])["id"].to_list()
+    ids = pl.read_parquet(run.folder / "out" / "*.parquet", columns=["id"])["id"]
+    return ids.str.split(":").list.last().to_list()  # mynah's begin with the network
 
 
 # The truth, in plain Python.

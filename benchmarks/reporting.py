@@ -9,7 +9,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("torch", "xllamacpp", "tantivy", "polars", "tokenizers", "gguf", "nicegui")
+PACKAGES = (
+    "torch",
+    "xllamacpp",
+    "tantivy",
+    "polars",
+    "tokenizers",
+    "gguf",
+    "nicegui",
+    "numba",
+    "pyarrow",
+)
 
 
 def machine() -> str:

@@ -203,19 +203,6 @@ def test_keys(house: Serving, visit: Visit) -> None:
     expect(page).to_have_url(re.compile("/search"))
 
 
-def test_posts_from_read_to_learned(house: Serving, visit: Visit) -> None:
-    page = visit(house)
-    page.goto("/posts")
-    expect(page.locator(".funnel-step").first).to_contain_text("161")
-    expect(page.locator(".funnel-step").last).to_contain_text("Learned from")
-    page.locator(".funnel-step.lost button").first.click()
-    sheet = page.locator(".sheet")
-    expect(sheet.locator(".post").first).to_be_visible()
-    page.keyboard.press("Escape")
-    expect(sheet).to_be_hidden()
-    expect(page.locator(".command-line code")).to_have_text("mynah up harbourtown --posts PATH")
-
-
 def test_the_curve_grows_while_training_goes_on(house: Serving, visit: Visit) -> None:
     page = visit(house)
     page.goto("/train")
@@ -297,6 +284,7 @@ def test_over_a_network_a_key_opens_the_pages(public_house: Serving, visit: Visi
     expect(page.locator(".post")).to_have_count(20)
     page.get_by_role("button", name=re.compile("^Show ")).click()
     expect(page.locator(".post")).to_have_count(40)
+    expect(page.get_by_role("button", name="Take back")).to_have_count(40)
     page.get_by_role("link", name="Sign out").click()
     page.goto("/ads")
     expect(page).to_have_url(re.compile("/login"))

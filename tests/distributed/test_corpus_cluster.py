@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mynah.corpus import LocalEngine, build_corpus
+from mynah.corpus import CorpusConfig, LocalEngine, build_corpus
 from mynah.corpus.cluster import ClusterEngine, opened_cluster
 from mynah.errors import ConfigError
 from mynah.posts import read_posts, shards
@@ -69,10 +69,13 @@ def test_two_nodes_build_what_threads_build(
 ) -> None:
     monkeypatch.setattr("mynah.corpus.documents._CHUNK_DOCUMENTS", 50)
     assert len(posts.counts["shards"]) > 3
-    local = build_corpus(posts, tmp_path / "local", tokenizer=400, engine=LocalEngine(2))
+    config = CorpusConfig(min_similarity=1.0)
+    folder = tmp_path / "local"
+    local = build_corpus(posts, folder, config=config, tokenizer=400, engine=LocalEngine(2))
     assert engine.num_workers == 2
     assert len(set(engine.map(where_it_ran, range(8)))) == 2
-    remote = build_corpus(posts, tmp_path / "remote", tokenizer=400, engine=engine)
+    folder = tmp_path / "remote"
+    remote = build_corpus(posts, folder, config=config, tokenizer=400, engine=engine)
     assert remote.digest == local.digest
     assert remote.counts == local.counts
 

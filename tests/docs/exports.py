@@ -3,6 +3,7 @@
 import csv
 import json
 import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import zstandard
@@ -120,5 +121,5 @@ def write_reddit(folder: Path) -> None:
     (folder / "RC_2023-01.packed.zst").write_bytes(packed)
 
 
-def write_lines(path: Path, rows: list[dict[str, object]]) -> None:
+def write_lines(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

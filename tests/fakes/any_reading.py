@@ -33,18 +33,18 @@ def read_bytes(path: Path, content: bytes, *, chosen: str = "") -> tuple[str, li
         nothing when the file is refused.
     """
     path.write_bytes(content)
-    name = ""
+    name = shown = ""
     options = ReadOptions(format=chosen)
     try:
         with opened_sources([path], options=options) as sources:
             found: list[Found] = []
             for source in sources:
-                name = source.format.name
+                name, shown = source.format.name, source.name
                 found.extend(source.read(options, SourceReport(source.name, name)))
             return name, found
     except DataError as error:
         if name:  # before, it may name the keys of a document that is no export
-            _check_words(error.message, content, name=path.name)
+            _check_words(error.message, content, name=shown)
         return name, []
 
 

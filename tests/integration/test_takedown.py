@@ -191,3 +191,53 @@ def test_a_takedown_that_was_killed_is_finished_by_the_same_command(tmp_path: Pa
     assert holders(root) == []
     assert receipt.corpora[0].num_documents > 30
     assert not list((root / "takedowns").glob(".*.pending"))
+
+
+def test_what_a_newer_export_says_was_deleted_leaves_every_file(tmp_path: Path):
+    root = tmp_path / "network"
+
+    def stream(name: str, *operations: tuple[str, int], start: int = 0) -> Path:
+        lines: list[str] = []
+        for time, (operation, n) in enumerate(operations, start):
+            commit: dict[str, object] = {
+                "operation": operation,
+                "collection": "app.bsky.feed.post",
+                "rkey": f"3l{n:011}",
+                "rev": f"3l{n:011}",
+            }
+            if operation != "delete":
+                text = f"{n * 7919 % 1009} people sang on day {n * n % 365} of the {WORDS}"
+                commit["record"] = {
+                    "$type": "app.bsky.feed.post",
+                    "text": text,
+                    "createdAt": "2024-05-01T10:00:00Z",
+                }
+            lines.append(
+                json.dumps(
+                    {
+                        "did": f"did:plc:{n % 3:024}",
+                        "time_us": 1_714_557_600_000_000 + time,
+                        "kind": "commit",
+                        "commit": commit,
+                    }
+                )
+            )
+        path = tmp_path / name
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    first = stream("first.jsonl", *(("create", n) for n in range(40)))
+    mynah("posts", "add", root, first)
+    mynah("corpus", "build", root, "--vocab-size", "300", "--set", "min_similarity=1.0")
+    before = latest_artifact(root / "posts", kind=POSTS_KIND)
+    assert before is not None
+    had = set(load_posts(before)["id"])
+    mynah("posts", "add", root, stream("more.jsonl", ("delete", 7), ("create", 90), start=999))
+    after = latest_artifact(root / "posts", kind=POSTS_KIND)
+    assert after is not None
+    has = set(load_posts(after)["id"])
+    assert (len(had), len(had - has), len(has - had)) == (40, 1, 1)
+    words = f"{7 * 7919 % 1009} people sang on day 49"
+    for path in root.rglob("*.parquet"):
+        assert words not in str(pl.read_parquet(path, glob=False).to_dict(as_series=False))
+    assert len(list((root / "takedowns").glob("*.json"))) == 1

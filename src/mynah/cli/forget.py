@@ -13,7 +13,8 @@ __all__ = ["forget"]
 def forget(
     workspace: Annotated[Path, typer.Argument(help="Folder of the network.")],
     ids: Annotated[
-        list[str] | None, typer.Argument(help="Ids of posts, as search shows them: x:20.")
+        list[str] | None,
+        typer.Argument(help="Ids of posts, as `mynah search run --json` prints them: x:20."),
     ] = None,
     author: Annotated[
         list[str] | None,

@@ -85,8 +85,14 @@ def add(
     from mynah.cli.bars import progress_bar
     from mynah.cli.columns import parse_columns
     from mynah.cli.posts_summary import counts_line, summary_lines
-    from mynah.posts import ReadOptions, add_posts
-    from mynah.workspace import Workspace
+    from mynah.posts import (
+        POSTS_KIND,
+        ReadOptions,
+        add_posts,
+        settle_withdrawn,
+        withdrawn_posts,
+    )
+    from mynah.workspace import Workspace, latest_artifact
 
     options = ReadOptions(
         network=network,
@@ -98,6 +104,17 @@ def add(
     place.create()
     with progress_bar("Adding") as progress:
         artifact = add_posts(paths, place.posts, options=options, progress=progress)
+        if withdrawn := withdrawn_posts(place.posts):
+            from mynah.job import take_back
+
+            receipt = take_back(place, ids=withdrawn, progress=progress)
+            artifact = latest_artifact(place.posts, kind=POSTS_KIND) or artifact
+            typer.echo(
+                f"{len(receipt.store.found):,} posts were deleted or made private since, and are "
+                f"taken back: {place.root / receipt.path}",
+                err=True,
+            )
+        settle_withdrawn(place.posts)
     for line in summary_lines(artifact.counts):
         typer.echo(line, err=as_json)
     typer.echo(f"snapshot {artifact.snapshot}", err=True)

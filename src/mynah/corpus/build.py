@@ -182,5 +182,5 @@ def _too_few(chosen: Chosen) -> DataError:
         f"only {len(chosen.offsets) - 1:,} documents are left of the posts "
         f"(left out: {reasons or 'none'})",
         hint="a corpus needs two conversations at least, one to train on and one to evaluate; "
-        "read more posts with --posts",
+        "add more posts: mynah posts add WORKSPACE PATH",
     )

@@ -115,8 +115,8 @@ def opened_cluster(address: str) -> Generator[ClusterEngine]:
             hint="install it: pip install 'mynah[ray]'",
         ) from error
     is_ours = not ray.is_initialized()
+    _knock(address)
     if is_ours:
-        _knock(address)
         handler = signal.getsignal(signal.SIGTERM)
         ray.init(address=address or None, log_to_driver=False, logging_level=logging.ERROR)
         signal.signal(signal.SIGTERM, handler)  # Ray puts one of its own in its place

@@ -24,7 +24,7 @@ from mynah.workspace import Artifact, find_artifact, set_latest, writing_artifac
 
 __all__ = ["DIALOGUES_KIND", "build_dialogues", "encode_dialogue"]
 
-DIALOGUES_KIND = "mynah.dialogues/1"
+DIALOGUES_KIND = "mynah.dialogues/2"
 """Kind of the dialogues' artifact."""
 
 _BUILDER_VERSION = 5

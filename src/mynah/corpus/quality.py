@@ -49,6 +49,9 @@ class QualityConfig:
     """Share of a post's text in such stretches from which the post is repetitive."""
     min_spam_signs: Annotated[int, Field(ge=1)] = 3
     """Of the seven signs of advertising, how many make a post spam; 8 turns the rule off."""
+    max_spam_characters: Annotated[int, Field(ge=0)] = 320
+    """Characters of the longest post that is judged by its signs: a longer one comes by three of
+    them by chance. Of the Reddit posts here, one in fifty did."""
     max_hashtags: Annotated[int, Field(ge=0)] = 15
     """Hashtags above which a post is there to be found, not read."""
 
@@ -68,7 +71,8 @@ def judge(posts: pl.DataFrame, *, quality: QualityConfig, language: LanguageConf
         repetitive_share(unaddressed, min_distinct_pairs=quality.min_distinct_pairs)
         > quality.max_repetitive_share
     )
-    is_spam = (num_spam_signs(posts["text"]) >= quality.min_spam_signs) | (
+    is_short = posts["text"].str.len_chars() <= quality.max_spam_characters
+    is_spam = (is_short & (num_spam_signs(posts["text"]) >= quality.min_spam_signs)) | (
         posts["text"].str.count_matches(_HASHTAG) > quality.max_hashtags
     )
     is_unwanted = pl.lit(False)

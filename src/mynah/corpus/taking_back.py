@@ -6,6 +6,7 @@ on: where the words stood it finds end-of-text tokens, whose prediction counts n
 again changes nothing more, so a kill in the middle is mended by the same command.
 """
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,12 +38,11 @@ def forget_in_corpus(corpus: Artifact, post_ids: Collection[str]) -> TakenBack |
     The ids stay where they are, so that it can still be told which steps read the posts.
     """
     filler = DocumentEncoder(corpus.folder / "tokenizer.json").end_of_text
-    documents = num_tokens = 0
-    for name in ("train", "heldout"):
-        for blanked in blank_posts(corpus.folder / name, post_ids, filler=filler):
-            documents += 1
-            num_tokens += blanked["num_tokens"]
-    if not documents:
+    blanked = {
+        name: blank_posts(corpus.folder / name, post_ids, filler=filler)
+        for name in ("train", "heldout")
+    }
+    if not any(blanked.values()):
         return None
     gone = pl.Series(sorted(post_ids), dtype=pl.String).implode()
     _rewrite(
@@ -61,7 +61,11 @@ def forget_in_corpus(corpus: Artifact, post_ids: Collection[str]) -> TakenBack |
         ),
     )
     restate_artifact(corpus)
-    return TakenBack(snapshot=corpus.snapshot, num_documents=documents, num_tokens=num_tokens)
+    return TakenBack(
+        snapshot=corpus.snapshot,
+        num_documents=sum(len({post["document"] for post in part}) for part in blanked.values()),
+        num_tokens=sum(post["num_tokens"] for part in blanked.values() for post in part),
+    )
 
 
 def forget_in_dialogues(dialogues: Artifact, post_ids: Collection[str]) -> TakenBack | None:
@@ -80,7 +84,11 @@ def forget_in_dialogues(dialogues: Artifact, post_ids: Collection[str]) -> Taken
 
 
 def _rewrite(path: Path, *columns: pl.Expr, keep: pl.Expr) -> None:
+    if not path.is_file():  # a corpus of an earlier release has no threads
+        return
     table = pl.read_parquet(path, glob=False).with_columns(*columns).filter(keep)
     aside = path.with_name(f".{path.name}.writing")
     pq.write_table(table.to_arrow(), aside, compression="zstd")
+    with aside.open("rb") as stream:
+        os.fsync(stream.fileno())
     aside.replace(path)

@@ -86,7 +86,7 @@ def learn_tokenizer(texts: Iterable[str], path: Path, *, vocab_size: int) -> int
     if num_tokens < _MIN_VOCAB:
         raise DataError(
             f"the {seen.count:,} documents to train on are too few for a tokenizer of their own",
-            hint="read more posts with --posts, or go on from a base model: --base smollm2",
+            hint="add more: mynah posts add WORKSPACE PATH; or take a base's: --base smollm2",
         )
     content = json.dumps(_description(ranks), ensure_ascii=False, separators=(",", ":"))
     replace_file(path, content.encode())

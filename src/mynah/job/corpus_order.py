@@ -17,7 +17,10 @@ from mynah.posts import POSTS_KIND
 from mynah.progress import NO_PROGRESS, Progress
 from mynah.workspace import Artifact, Workspace, latest_artifact, locked
 
-__all__ = ["CorpusOrder", "build_workspace_corpus"]
+__all__ = ["CorpusOrder", "build_workspace_corpus", "corpus_lock"]
+
+_PATIENCE_S = 5.0
+"""A takedown holds the lock for seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +54,7 @@ def build_workspace_corpus(
         )
     options = read_options(workspace)
     config = override_config(options.recipe.corpus, order.set_value)
-    busy = ConfigError(
-        f"another process builds the corpus of {workspace.root}", hint="wait for it to end"
-    )
-    with locked(workspace.corpus / ".lock", busy=busy), _opened_engine(order) as engine:
+    with corpus_lock(workspace), _opened_engine(order) as engine:
         return build_corpus(
             posts,
             workspace.corpus,
@@ -63,6 +63,20 @@ def build_workspace_corpus(
             engine=engine,
             progress=progress,
         )
+
+
+@contextmanager
+def corpus_lock(workspace: Workspace) -> Generator[None]:
+    """Hold the right to build corpora here, or to take posts out of them.
+
+    Raises:
+        ConfigError: Another process has it.
+    """
+    busy = ConfigError(
+        f"another process builds the corpus of {workspace.root}", hint="wait for it to end"
+    )
+    with locked(workspace.corpus / ".lock", busy=busy, wait_s=_PATIENCE_S):
+        yield
 
 
 def _tokenizer(

@@ -6,6 +6,7 @@ a post's words.
 """
 
 import json
+import logging
 import re
 import shutil
 import time
@@ -13,6 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -25,7 +27,7 @@ from mynah.corpus import (
     forget_in_corpus,
     forget_in_dialogues,
 )
-from mynah.errors import ConfigError
+from mynah.errors import ConfigError, DataError
 from mynah.job.training import model_name
 from mynah.posts import POSTS_KIND, Takedown, forget_posts, load_columns
 from mynah.progress import NO_PROGRESS, Progress
@@ -36,13 +38,17 @@ from mynah.workspace import (
     Workspace,
     canonical_json,
     latest_artifact,
+    locked,
     read_artifact,
     replace_file,
 )
 
 __all__ = ["Receipt", "take_back"]
 
+logger = logging.getLogger(__name__)
+
 RECEIPT_VERSION = 1
+_PATIENCE_S = 5.0
 TAKEN_BACK = "[This answer quoted a post that was taken back.]"
 """Stands where a kept sample answer was."""
 _WORDS_IN_COMMON = 5
@@ -64,6 +70,8 @@ class Receipt:
     """Indexes that held the posts and were deleted."""
     exposures: tuple[Exposure, ...]
     """Every run, step and checkpoint that learned from them: weights cannot be edited."""
+    unknown_runs: tuple[str, ...]
+    """Runs of which nobody can tell: the corpus they read is gone."""
     models: tuple[str, ...]
     """Models on disk that those runs ended with."""
     num_samples: int
@@ -105,11 +113,12 @@ def take_back(
     store = replace(store, authors=tuple(sha256(name.encode()).hexdigest() for name in authors))
     gone = pending.add(store.found)
     progress(1, 4, note="posts are out of the store")
-    corpora, dialogues = _forget_learned(workspace, gone)
-    progress(2, 4, note="out of the corpora")
     search = _forget_search(workspace, gone)
-    progress(3, 4, note="out of the search index")
-    exposures = [e for run in sorted(workspace.runs.glob("*")) for e in find_exposures(run, gone)]
+    progress(2, 4, note="out of the search index")
+    with locked(workspace.corpus / ".lock", busy=_busy(workspace), wait_s=_PATIENCE_S):
+        corpora, dialogues = _forget_learned(workspace, gone)
+    progress(3, 4, note="out of the corpora")
+    exposures, unknown = _exposures(workspace, gone)
     models = sorted({model_name(exposure.run) for exposure in exposures})
     receipt = Receipt(
         version=RECEIPT_VERSION,
@@ -118,7 +127,8 @@ def take_back(
         corpora=corpora,
         dialogues=dialogues,
         search=tuple(search),
-        exposures=tuple(exposures),
+        exposures=exposures,
+        unknown_runs=unknown,
         models=tuple(name for name in models if (workspace.models / name).is_dir()),
         num_samples=num_samples,
         seconds=round(time.monotonic() - started_s, 3),
@@ -131,12 +141,45 @@ def take_back(
 def _forget_learned(
     workspace: Workspace, gone: Collection[str]
 ) -> tuple[tuple[TakenBack, ...], tuple[TakenBack, ...]]:
-    corpora = _artifacts(workspace.corpus, CORPUS_KIND)
-    dialogues = _artifacts(workspace.root / "dialogues", DIALOGUES_KIND)
+    """Overwrite the posts in what was made of them. The caller holds the lock of the corpora."""
+    for left in workspace.corpus.glob(".*.writing"):  # of a killed build; it holds texts
+        shutil.rmtree(left, ignore_errors=True)
+    dialogues = workspace.root / "dialogues"
+    for old in _artifacts(dialogues, "mynah.dialogues/1"):
+        shutil.rmtree(old.folder)  # of an earlier release: nobody can tell which posts it quotes
+    corpora = chain(
+        _artifacts(workspace.corpus, "mynah.corpus/1"), _artifacts(workspace.corpus, CORPUS_KIND)
+    )
     return (
         tuple(taken for one in corpora if (taken := forget_in_corpus(one, gone))),
-        tuple(taken for one in dialogues if (taken := forget_in_dialogues(one, gone))),
+        tuple(
+            taken
+            for one in _artifacts(dialogues, DIALOGUES_KIND)
+            if (taken := forget_in_dialogues(one, gone))
+        ),
     )
+
+
+def _busy(workspace: Workspace) -> ConfigError:
+    return ConfigError(
+        f"the posts have left the store and the search of {workspace.root}, but a corpus is being "
+        "built that may still hold them",
+        hint="run the same command again when it is built: it finishes the rest",
+    )
+
+
+def _exposures(
+    workspace: Workspace, gone: Collection[str]
+) -> tuple[tuple[Exposure, ...], tuple[str, ...]]:
+    found: list[Exposure] = []
+    unknown: list[str] = []
+    for run in sorted(workspace.runs.glob("*")):
+        try:
+            found += find_exposures(run, gone)
+        except DataError as error:
+            logger.warning("%s: %s", run.name, error.message)
+            unknown.append(run.name)
+    return tuple(found), tuple(unknown)
 
 
 def _written(receipt: Receipt, workspace: Workspace) -> Receipt:

@@ -8,8 +8,9 @@ same command goes on wherever the last one was stopped or killed.
 import json
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -18,9 +19,11 @@ from mynah.chat import Assistant
 from mynah.corpus import build_corpus, build_dialogues
 from mynah.errors import ConfigError, MynahError
 from mynah.job.base_model import Base, load_engine, open_base
+from mynah.job.corpus_order import corpus_lock
 from mynah.job.options import Options, resolve_options, save_options
 from mynah.job.server import PageServer, claim_port
 from mynah.job.stages import STAGES, Reporter, StageHandle
+from mynah.job.takedown import take_back
 from mynah.job.training import Training, sample_answers, stop_process
 from mynah.posts import (
     POSTS_KIND,
@@ -30,6 +33,8 @@ from mynah.posts import (
     forgotten_ids,
     load_posts,
     read_posts,
+    settle_withdrawn,
+    withdrawn_posts,
 )
 from mynah.search import SearchIndex, build_index, suggest_questions
 from mynah.serve import EnginePool, LlamaCppConfig
@@ -99,8 +104,14 @@ class MainJob:
             return latest
         if not paths:
             paths = [fetch_sample(progress=stage)]
-        read = add_posts if is_added_to else read_posts
-        return read(paths, store, options=options, progress=stage)
+        if not is_added_to:
+            return read_posts(paths, store, options=options, progress=stage)
+        posts = add_posts(paths, store, options=options, progress=stage)
+        if withdrawn := withdrawn_posts(store):
+            take_back(self.workspace, ids=withdrawn, progress=stage)
+            posts = latest_artifact(store, kind=POSTS_KIND) or posts
+        settle_withdrawn(store)
+        return posts
 
     def index(self, posts: Artifact) -> None:
         """Stage 2: search, and what the network talks about."""
@@ -134,14 +145,16 @@ class MainJob:
     def corpus(self, posts: Artifact, base: Base) -> Training:
         """Stage 4: documents, tokens and dialogues, and the run they are for."""
         with self.reporter.stage("corpus") as stage:
-            corpus = build_corpus(
-                posts,
-                self.workspace.corpus,
-                config=self.options.recipe.corpus,
-                tokenizer=base.folder / "tokenizer.json",
-                progress=stage,
-            )
+            with corpus_lock(self.workspace):
+                corpus = build_corpus(
+                    posts,
+                    self.workspace.corpus,
+                    config=self.options.recipe.corpus,
+                    tokenizer=base.folder / "tokenizer.json",
+                    progress=stage,
+                )
             self.house.corpus = corpus
+            self.house.take_back = self._take_back
             dialogues = build_dialogues(
                 corpus, posts, self.workspace.root / "dialogues", progress=stage
             )
@@ -157,6 +170,9 @@ class MainJob:
                 is_kept=_was_there(dialogues, stage),
             )
         return training
+
+    def _take_back(self, post_id: str) -> dict[str, Any]:
+        return asdict(take_back(self.workspace, ids=[post_id]))
 
     def train(self, training: Training) -> None:
         """Stage 5 and 6: train, then quantise, in a process of their own."""

@@ -22,6 +22,7 @@ from mynah.posts.store import (
     load_posts,
     shard_paths,
 )
+from mynah.posts.withdrawn import settle_withdrawn, withdrawn_posts
 
 __all__ = [
     "FORMATS",
@@ -45,5 +46,7 @@ __all__ = [
     "load_columns",
     "load_posts",
     "read_posts",
+    "settle_withdrawn",
     "shard_paths",
+    "withdrawn_posts",
 ]

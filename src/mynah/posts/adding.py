@@ -14,6 +14,7 @@ from mynah.posts.post import POSTS_KIND
 from mynah.posts.reader import ReadOptions
 from mynah.posts.snapshots import one_writer, write_snapshot
 from mynah.posts.sources import Source, opened_sources
+from mynah.posts.withdrawn import note_before
 from mynah.progress import NO_PROGRESS, Progress
 from mynah.workspace import Artifact, latest_artifact
 
@@ -32,7 +33,8 @@ def add_posts(
     """Merge exports into the latest snapshot, and return the one that is the latest then.
 
     The order in which exports come decides nothing: of two versions of a post the newer stays.
-    Exports that are in the store already are not read again.
+    Exports that are in the store already are not read again. Afterwards ask ``withdrawn_posts``
+    what the networks have deleted, take that back, and ``settle_withdrawn``.
 
     Args:
         paths: Files and folders, in any order.
@@ -49,6 +51,7 @@ def add_posts(
         latest = _latest(store)
         sources = _new_sources(without_copies(given), latest, options)
         if sources:
+            note_before(store, latest)
             gathered = gather_posts(sources, spool, options=options, progress=progress)
             gathered.is_addition = True
         else:

@@ -28,6 +28,7 @@ def open_archive(path: Path, *, name: str) -> zipfile.ZipFile:
         ) from error
     try:
         _check(archive.infolist(), name)
+        _check_as_a_whole(archive.infolist(), path.stat().st_size, name)
     except DataError:
         archive.close()
         raise
@@ -53,3 +54,18 @@ def _check(members: list[zipfile.ZipInfo], source: str) -> None:
             raise DataError(
                 f"{source} is encrypted", hint="unpack it with its password, give the folder"
             )
+
+
+def _check_as_a_whole(members: list[zipfile.ZipInfo], num_bytes: int, source: str) -> None:
+    """Refuse what only all files together show: thousands that are each small enough."""
+    files = [member for member in members if not member.is_dir()]
+    # Members that lie over one another are packed in fewer bytes than they say.
+    if sum(member.compress_size for member in files) > num_bytes:
+        raise too_large(source)
+    if sum(member.file_size for member in files) > max(FREE_BYTES, num_bytes * MAX_EXPANSION):
+        raise too_large(source)
+    if len({member.filename for member in files}) < len(files):
+        raise DataError(
+            f"{source} holds two files of one name",
+            hint="which of them is meant cannot be told; unpack it yourself and give the folder",
+        )

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from mynah.errors import DataError
 from mynah.posts.streams import COMPRESSED, TextSource, unpacked
 from mynah.workspace import file_sha256
 
-__all__ = ["ExportFile"]
+__all__ = ["ExportFile", "printable"]
 
 MAX_BESIDE_BYTES = 64 << 20
 """A file beside the posts, such as a list of users, is never larger."""
@@ -66,7 +67,7 @@ class ExportFile:
             return
         info = self.archive.getinfo(self.member)
         with (
-            self.archive.open(info) as raw,
+            _opened(self.archive, info, name=self.name) as raw,
             unpacked(
                 raw, num_bytes=info.compress_size, name=self.name, is_compressed=True
             ) as stream,
@@ -111,3 +112,19 @@ class ExportFile:
         # The zip as a whole is hashed once by whoever opened it; its members by what it says.
         seed = f"{self.member}\0{info.CRC}\0{info.file_size}".encode()
         return hashlib.sha256(seed).hexdigest()
+
+
+def _opened(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, name: str) -> IO[bytes]:
+    """Open a member; its own header may say something else than the archive's list."""
+    try:
+        return archive.open(info)
+    except (zipfile.BadZipFile, RuntimeError, OSError, ValueError) as error:
+        raise DataError(
+            f"{name} is damaged, or packed in a way that is not known",
+            hint="download the archive again, or unpack it yourself and give the folder",
+        ) from error
+
+
+def printable(name: str) -> str:
+    """Return a name as it may be shown: nothing in it moves the cursor or begins a line."""
+    return "".join(char if char.isprintable() else "?" for char in name)

@@ -31,9 +31,9 @@ from mynah.workspace import (
     writing_artifact,
 )
 
-__all__ = ["one_writer", "snapshot_inputs", "use_snapshot", "write_snapshot"]
+__all__ = ["PRIVATE_IDS", "one_writer", "snapshot_inputs", "use_snapshot", "write_snapshot"]
 
-_PRIVATE = "private_ids.arrow"
+PRIVATE_IDS = "private_ids.arrow"
 _REJECTED = "rejected.jsonl"
 _SUMS = ("num_rejected", "num_deleted", "num_not_posts", "num_recoded_lines")
 _MOST_REASONS = 20
@@ -122,7 +122,7 @@ def write_snapshot(
         )
         writer.hashes.update(shards.linked)
         _write_rejected(writer.folder / _REJECTED, base, gathered)
-        pl.DataFrame({"id": private}).write_ipc(writer.folder / _PRIVATE, compression="lz4")
+        pl.DataFrame({"id": private}).write_ipc(writer.folder / PRIVATE_IDS, compression="lz4")
         counts = _counts(writer.folder, shards.shards, base, gathered)
         counts["num_private"] = private.len()
         before = base.counts if base is not None else {"num_posts": 0, "num_duplicates": 0}
@@ -154,7 +154,7 @@ def _private_ids(base: Artifact | None, gathered: Gathered) -> pl.Series:
     ids = pl.Series("id", sorted(gathered.private_ids), dtype=pl.String)
     if base is None:
         return ids
-    return pl.concat([ids, pl.read_ipc(base.folder / _PRIVATE)["id"]]).unique().sort()
+    return pl.concat([ids, pl.read_ipc(base.folder / PRIVATE_IDS)["id"]]).unique().sort()
 
 
 def _write_rejected(path: Path, base: Artifact | None, gathered: Gathered) -> None:

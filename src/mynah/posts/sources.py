@@ -3,18 +3,19 @@
 Reads the first bytes of every file; writes nothing.
 """
 
+import hashlib
 import logging
 import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mynah.errors import ConfigError, DataError
 from mynah.posts.archives import open_archive
-from mynah.posts.export_file import ExportFile
+from mynah.posts.export_file import ExportFile, printable
 from mynah.posts.format import Format, Head, look_at
 from mynah.posts.formats import FORMATS
 from mynah.posts.reader import Found, ReadOptions, SourceReport
@@ -36,6 +37,12 @@ _TABLE_EXTENSIONS = frozenset([".csv", ".tsv", ".tab"])
 _ZIP_MARKS = (b"PK\x03\x04", b"PK\x05\x06")
 _MANY = 8
 """File names that an error lists at the most."""
+_UNREAD = Format(
+    name="unread",
+    title="A file that is damaged, or that may not be opened",
+    read=lambda file, options, report: iter(()),
+    sniff=lambda head: False,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +54,8 @@ class Source:
     is_named: bool
     """Whether the person named this very file, rather than a folder it lies in."""
     sha256: str
+    damage: DataError | None = None
+    """Why it cannot be read at all; only of a file that was found rather than named."""
 
     @property
     def name(self) -> str:
@@ -54,7 +63,13 @@ class Source:
         return self.file.name
 
     def read(self, options: ReadOptions, report: SourceReport) -> Iterator[Found]:
-        """Stream what the file holds; ``report`` fills as it goes."""
+        """Stream what the file holds; ``report`` fills as it goes.
+
+        Raises:
+            DataError: It is damaged, from some place on or altogether.
+        """
+        if self.damage is not None:
+            raise self.damage
         return self.format.read(self.file, options, report)
 
     def facts(self) -> dict[str, Any]:
@@ -127,13 +142,12 @@ class _Finder:
 
     forced: Format | None
     stack: ExitStack
-    damage: list[DataError] = field(default_factory=lambda: [])
-    """Why files that may hold posts could not be looked into."""
 
     def named(self, path: Path) -> list[Source]:
-        if _is_zip(path, path.name):
-            return self._in_zip(path, path.name)
-        file = ExportFile(path=path, name=path.name)
+        name = printable(path.name)
+        if _is_zip(path, name):
+            return _some(*self._in_zip(path, name), place=name)
+        file = ExportFile(path=path, name=name)
         return [self._source(file, self._format_of(look_at(file)), is_named=True)]
 
     def in_folder(self, folder: Path) -> list[Source]:
@@ -148,22 +162,18 @@ class _Finder:
             if not _may_hold_posts(path.name):
                 others.append(shown)
                 continue
+            file = ExportFile(path=path, name=shown)
             try:
-                if _is_zip(path, shown):
-                    found.extend(self._in_zip(path, shown))
-                    continue
+                is_zip = _is_zip(path, shown)
+                sources = self._in_zip(path, shown)[0] if is_zip else self._found(file)
             except DataError as error:
-                logger.info("left out %s: %s", shown, error.message)
-                others.append(shown)
-                continue
-            source = self._found(ExportFile(path=path, name=shown))
-            found.extend([source] if source else [])
-            others.extend([] if source else [shown])
-        if found:
-            return _without_companions(found)
-        raise self._nothing_in(f"the folder {folder}", others)
+                sources = [_unread(file, error)]
+            found.extend(sources)
+            others.extend([] if sources else [shown])
+        return _some(found, others, place=f"the folder {folder}")
 
-    def _in_zip(self, path: Path, name: str) -> list[Source]:
+    def _in_zip(self, path: Path, name: str) -> tuple[list[Source], list[str]]:
+        """What a zip holds: sources, and the names of files that are none."""
         archive = self.stack.enter_context(open_archive(path, name=name))
         digest = file_sha256(path)
         found: list[Source] = []
@@ -171,31 +181,28 @@ class _Finder:
         for member in sorted(archive.namelist()):
             if member.endswith("/"):
                 continue
-            file = ExportFile(path=path, name=f"{name}:{member}", archive=archive, member=member)
-            source = self._found(file, digest=digest) if _may_hold_posts(member) else None
-            found.extend([source] if source else [])
-            others.extend([] if source else [member])
-        if found:
-            return _without_companions(found)
-        raise self._nothing_in(name, others)
+            shown = printable(member)
+            file = ExportFile(path=path, name=f"{name}:{shown}", archive=archive, member=member)
+            sources = self._found(file, digest=digest) if _may_hold_posts(member) else []
+            found.extend(sources)
+            others.extend([] if sources else [shown])
+        return found, others
 
-    def _found(self, file: ExportFile, *, digest: str = "") -> Source | None:
-        """The file as a source, or ``None`` when it holds no posts."""
+    def _found(self, file: ExportFile, *, digest: str = "") -> list[Source]:
+        """The file as a source; none when it holds no posts."""
         try:
             head = look_at(file)
         except DataError as error:
-            logger.info("left out %s: %s", file.name, error.message)
-            self.damage.append(error)
-            return None
+            return [_unread(file, error)]
         try:
             format_ = self._format_of(head)
         except DataError as error:
             logger.info("left out %s: %s", file.name, error.message)
-            return None
+            return []
         is_table = format_.name in _TABLES and not self.forced
         if is_table and file.extension not in _TABLE_EXTENSIONS:
-            return None
-        return self._source(file, format_, is_named=False, digest=digest)
+            return []
+        return [self._source(file, format_, is_named=False, digest=digest)]
 
     def _source(
         self, file: ExportFile, format_: Format, *, is_named: bool, digest: str = ""
@@ -212,25 +219,46 @@ class _Finder:
                 return format_
         raise _unknown(head)
 
-    def _nothing_in(self, place: str, others: Sequence[str]) -> DataError:
-        if self.damage:
-            return self.damage[0]
-        if not others:
-            return DataError(
-                f"{place} is empty",
-                hint="give a folder or archive with an export in it, or the file itself",
-            )
-        names = ", ".join(others[:_MANY]) + (" ..." if len(others) > _MANY else "")
+
+def _unread(file: ExportFile, damage: DataError) -> Source:
+    """A file whose beginning cannot be read: it is counted when its turn comes."""
+    digest = hashlib.sha256(f"{file.name}\0{damage.message}".encode()).hexdigest()
+    return Source(file=file, format=_UNREAD, is_named=False, sha256=digest, damage=damage)
+
+
+def _some(found: list[Source], others: Sequence[str], *, place: str) -> list[Source]:
+    """Return what was found; an error when none of it can be read."""
+    if any(source.damage is None for source in found):
+        return _without_companions(found)
+    for source in found:
+        if source.damage is not None:
+            raise source.damage
+    raise _nothing_in(place, others)
+
+
+def _nothing_in(place: str, others: Sequence[str]) -> DataError:
+    if not others:
         return DataError(
-            f"{place} holds no posts: it has {names}",
-            hint="an X archive has its posts in data/tweets.js; `mynah posts formats` lists "
-            "everything that is read",
+            f"{place} is empty",
+            hint="give a folder or archive with an export in it, or the file itself",
         )
+    names = ", ".join(others[:_MANY]) + (" ..." if len(others) > _MANY else "")
+    return DataError(
+        f"{place} holds no posts: it has {names}",
+        hint="an X archive has its posts in data/tweets.js; `mynah posts formats` lists "
+        "everything that is read",
+    )
 
 
 def _is_zip(path: Path, name: str) -> bool:
-    with path.open("rb") as stream:
-        magic = stream.read(4)
+    try:
+        with path.open("rb") as stream:
+            magic = stream.read(4)
+    except OSError as error:
+        raise DataError(
+            f"{name} cannot be opened: {error.strerror}",
+            hint="check its permissions and the disk, then run the same command again",
+        ) from error
     if magic in _ZIP_MARKS:
         return True
     if path.suffix.lower() == ".zip":
@@ -271,7 +299,7 @@ def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
         for name in sorted(names):
             path = Path(parent, name)
             if path.is_file():
-                yield path, path.relative_to(folder).as_posix()
+                yield path, printable(path.relative_to(folder).as_posix())
 
 
 def _may_hold_posts(name: str) -> bool:
@@ -285,12 +313,13 @@ def _may_hold_posts(name: str) -> bool:
 
 def _without_companions(found: list[Source]) -> list[Source]:
     """Leave out files that belong to an export beside them and hold no posts."""
+    formats = {source.format.name: source.format for source in found}
 
     def is_companion(source: Source) -> bool:
         return any(
-            source.file.file_name in other.format.companions
-            for other in found
-            if other.format.name != source.format.name
+            source.file.file_name in format_.companions
+            for name, format_ in formats.items()
+            if name != source.format.name
         )
 
     return [source for source in found if not is_companion(source)]

@@ -18,7 +18,7 @@ from mynah.search.analysis import ANALYSIS_VERSION, make_analyser, normalise
 from mynah.search.matching import TEXT_ANALYSER, make_schema, microseconds
 from mynah.workspace import Artifact, find_artifact, set_latest, writing_artifact
 
-__all__ = ["AUTHORS_FILE", "SEARCH_KIND", "build_index"]
+__all__ = ["AUTHORS_FILE", "SEARCH_KIND", "TIMES", "build_index"]
 
 SEARCH_KIND = "mynah.search/1"
 """Kind of the search index's artifact."""
@@ -27,7 +27,9 @@ AUTHORS_FILE = "authors.json"
 """Beside tantivy's files: handles as people spell them."""
 
 # Part of an index's name: a change of its fields or files makes a new index.
-_LAYOUT_VERSION = 1
+_LAYOUT_VERSION = 2
+TIMES = ("created_at", "edited_at", "seen_at")
+"""Fields of a post that JSON holds as text."""
 _POST_FIELDS = tuple(field.name for field in fields(Post))
 _HEAP_BYTES = 50_000_000
 _REPORT_EVERY = 1_000
@@ -124,7 +126,8 @@ def _as_document(post: Post, age_order: int) -> tantivy.Document:
     for name in ("likes", "reposts", "replies"):
         document.add_integer(name, getattr(post, name))
     row = {name: getattr(post, name) for name in _POST_FIELDS}
-    row["created_at"] = post.created_at.isoformat() if post.created_at else None
+    for name in TIMES:
+        row[name] = row[name].isoformat() if row[name] else None
     document.add_bytes("post", json.dumps(row, ensure_ascii=False).encode())
     return document
 

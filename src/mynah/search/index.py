@@ -17,7 +17,7 @@ from tantivy import DocAddress, Occur, Order
 from mynah.errors import DataError, RequestError
 from mynah.posts import Post
 from mynah.search.analysis import analyse, make_analyser, without_surrogates
-from mynah.search.building import AUTHORS_FILE, SEARCH_KIND
+from mynah.search.building import AUTHORS_FILE, SEARCH_KIND, TIMES
 from mynah.search.histogram import Histogram, make_histogram
 from mynah.search.matching import TEXT_ANALYSER, compile_query, scores_by_words
 from mynah.search.query import Query
@@ -211,8 +211,9 @@ class SearchIndex:
 
     def _read_post(self, address: DocAddress) -> Post:
         row: dict[str, Any] = json.loads(self._searcher.doc(address).get_first("post") or b"")
-        if row["created_at"] is not None:
-            row["created_at"] = datetime.fromisoformat(row["created_at"])
+        for name in TIMES:
+            if row[name] is not None:
+                row[name] = datetime.fromisoformat(row[name])
         return Post.from_row(row)
 
 

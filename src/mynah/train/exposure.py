@@ -58,7 +58,7 @@ def find_exposures(run: Path, post_ids: Collection[str]) -> list[Exposure]:
     checkpoints = sorted(path.name for path in (run / "checkpoints").glob("step-*"))
     data = DataConfig(**recipe["data"])
     found: list[Exposure] = []
-    for name, order, documents in _orders(recipe, data, post_ids):
+    for name, order, documents in _orders(run, recipe, data, post_ids):
         for post_id, document in documents:
             steps = tuple(step + 1 for step in order.steps_of(document, num_steps=num_steps))
             later = [c for c in checkpoints if steps and int(c.partition("-")[2]) >= steps[0]]
@@ -76,17 +76,24 @@ def find_exposures(run: Path, post_ids: Collection[str]) -> list[Exposure]:
     return found
 
 
+def _place(run: Path, recorded: str) -> Path:
+    """Where a folder of the recipe is now: a workspace that was moved brings it along."""
+    path = Path(recorded)
+    moved = run.parent.parent / path.parent.name / path.name
+    return moved if recorded and moved.is_dir() else path
+
+
 def _orders(
-    recipe: dict[str, str], data: DataConfig, post_ids: Collection[str]
+    run: Path, recipe: dict[str, str], data: DataConfig, post_ids: Collection[str]
 ) -> Iterable[tuple[str, DataOrder, list[tuple[str, int]]]]:
     """The orders that the run's loop reads, as ``train.run`` lays them out."""
     has_dialogues = bool(recipe["dialogues"])
     share = data.dialogue_share if has_dialogues else 0.0
-    folder = Path(recipe["corpus"])
+    folder = _place(run, recipe["corpus"])
     if documents := _documents_with(folder, post_ids):
         source = CorpusSource(TokenShard(folder / "train"), boundary=0)
         yield "corpus", _order(source, data, round(data.tokens_per_step * (1.0 - share))), documents
-    folder = Path(recipe["dialogues"])
+    folder = _place(run, recipe["dialogues"])
     if has_dialogues and (documents := _documents_with(folder, post_ids)):
         shard = TokenShard(folder / "train")
         starts = np.load(folder / "replies.npy")

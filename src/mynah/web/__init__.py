@@ -4,7 +4,16 @@ Reads every room through a ``House``; writes keys, campaigns and clicks.
 """
 
 from mynah.web.app import create_app
+from mynah.web.funnel import FunnelStep, funnel_steps
 from mynah.web.house import House, Stage, StageState
 from mynah.web.keys import KeyStore
 
-__all__ = ["House", "KeyStore", "Stage", "StageState", "create_app"]
+__all__ = [
+    "FunnelStep",
+    "House",
+    "KeyStore",
+    "Stage",
+    "StageState",
+    "create_app",
+    "funnel_steps",
+]

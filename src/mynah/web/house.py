@@ -5,9 +5,10 @@ The job (package above) fills a ``House`` stage by stage while the pages already
 
 import threading
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mynah.ads import AdServer, AdStore
 from mynah.chat import Assistant
@@ -73,6 +74,9 @@ class House:
     """Four questions made from what the network talks about."""
     trained_at: float | None = None
     """Unix time at which the trained model took over; ``None`` while the base answers."""
+    take_back: Callable[[str], Mapping[str, Any]] | None = None
+    """Takes the post of an id back everywhere and returns the receipt as plain data. Set by the
+    job; ``None`` while no post can be taken back. May take seconds and raise a ``MynahError``."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property

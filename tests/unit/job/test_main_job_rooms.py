@@ -3,6 +3,7 @@
 import pytest
 
 from mynah.errors import DataError
+from mynah.posts import add_posts
 
 
 def build(job):
@@ -96,3 +97,14 @@ def test_unreadable_rows_are_counted_where_a_person_sees_it(open_job, tmp_path):
     posts = job.read()
     (note,) = [stage.note for stage in job.house.stages if stage.name == "read"]
     assert note == f"20 posts, 1 unreadable, listed in {posts.folder / 'rejected.jsonl'}"
+
+
+def test_what_was_added_since_stays_and_needs_no_export_again(open_job, tmp_path):
+    job = open_job()
+    first = job.read()
+    more = tmp_path / "more.csv"
+    more.write_text("id,author,text\n90000,ada,a later post about the weather in the hills\n")
+    add_posts([more], job.workspace.posts)
+    more.unlink()
+    again = open_job().read()
+    assert again.counts["num_posts"] == first.counts["num_posts"] + 1

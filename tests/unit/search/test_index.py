@@ -330,3 +330,9 @@ def test_a_forgotten_post_is_found_no_more_from_the_next_call_on(index: SearchIn
     assert open_index.num_posts == index.num_posts - 1
     bars = open_index.histogram(parse_query("jobs"))
     assert sum(bar.num_posts for bar in bars.bars) + bars.num_undated == after.num_matches
+
+
+def test_a_post_comes_back_with_all_its_times(make_index: MakeIndex) -> None:
+    moment = NETWORK[0].created_at
+    post = replace(NETWORK[0], edited_at=moment, seen_at=moment)
+    assert make_index([post]).get(post.id) == post

@@ -1,4 +1,5 @@
-from mynah.chat import Finished, Retrieved, Sentence
+from mynah.chat import CitedPost, Finished, Retrieved, Sentence
+from mynah.posts import Post
 from mynah.serve import Message
 from mynah.web.pages.turns import Turn, messages_of, split_marks
 
@@ -41,3 +42,11 @@ def test_a_later_turn_is_told_the_earlier_ones_without_marks() -> None:
 
 def test_a_turn_that_was_never_answered_is_not_told() -> None:
     assert messages_of([Turn("Hello?")], "Anyone?") == [Message("user", "Anyone?")]
+
+
+def test_a_turn_knows_which_posts_it_shows() -> None:
+    post = Post(id="x:1", author="ada", created_at=None, text="The ferry leaves late")
+    turn = Turn("When?", [Retrieved((CitedPost(number=1, post=post, score=2.0),))])
+    assert turn.shows({"x:1", "x:2"})
+    assert not turn.shows({"x:2"})
+    assert not Turn("When?").shows({"x:1"})

@@ -9,7 +9,15 @@ from typing import Any
 
 from mynah.posts.export_file import ExportFile
 
-__all__ = ["Repeats", "as_list", "chat_key", "folder_name", "leading_values", "state_beside"]
+__all__ = [
+    "Repeats",
+    "as_list",
+    "chat_key",
+    "folder_name",
+    "keys_of",
+    "leading_values",
+    "state_beside",
+]
 
 _GAP = re.compile(r"[\s,]*+")
 _COLON = re.compile(r"\s*+:\s*+")
@@ -74,6 +82,11 @@ def leading_values(text: str, *, until: str) -> dict[str, Json]:
 def as_list(value: Json) -> list[Json]:
     """Return a list as it is, and nothing for what is none."""
     return value if isinstance(value, list) else []  # pyright: ignore[reportUnknownVariableType]
+
+
+def keys_of(value: Json) -> frozenset[str]:
+    """Return the keys of an object, and none of what is no object."""
+    return frozenset(value) if isinstance(value, dict) else frozenset()  # pyright: ignore[reportUnknownVariableType]
 
 
 class Repeats:

@@ -15,7 +15,7 @@ from mynah.posts.export_file import ExportFile
 from mynah.posts.format import Format, Head
 from mynah.posts.post import Post
 from mynah.posts.reader import Deleted, Found, ReadOptions, SourceReport
-from mynah.posts.readers.chat_files import Repeats, as_list, chat_key, folder_name
+from mynah.posts.readers.chat_files import Repeats, as_list, chat_key, folder_name, keys_of
 from mynah.posts.readers.native import built, nested_records, pick
 from mynah.posts.readers.records import Record
 from mynah.posts.values import BadValue, parse_text, parse_time
@@ -35,10 +35,10 @@ def _sniff(head: Head) -> bool:
     if head.shape not in ("object", "lines") or not {"participants", "messages"} <= head.keys:
         return False
     messages = as_list(head.record.get("messages"))
-    looked_at = messages[0] if messages else {}
-    if not looked_at:  # a long file: its messages go on past the head
+    keys = keys_of(messages[0]) if messages else frozenset()
+    if not keys:  # a long file: its messages go on past the head
         return '"sender_name"' in head.text or '"senderName"' in head.text
-    return bool({"sender_name", "senderName"} & frozenset(looked_at))
+    return bool({"sender_name", "senderName"} & keys)
 
 
 def _read(file: ExportFile, options: ReadOptions, report: SourceReport) -> Iterator[Found]:

@@ -27,6 +27,9 @@ __all__ = [
 MAX_DOCUMENT_BYTES = 64 << 20
 """A longer document that has to be read whole is no page of an API."""
 
+MAX_VALUES = 8 << 20
+"""Parsed, a value takes up to a hundred bytes, even one that is written in three."""
+
 Json = Any
 
 
@@ -97,6 +100,11 @@ def whole_json(file: ExportFile) -> Json:
         raise DataError(
             f"{file.name} is one JSON document of more than {MAX_DOCUMENT_BYTES >> 20} MiB",
             hint="save the pages of an API as one file each, or as JSON lines",
+        )
+    if sum(data.count(mark) for mark in b",[{") > MAX_VALUES:
+        raise DataError(
+            f"{file.name} is one JSON document of more than {MAX_VALUES:,} values",
+            hint="that is no page of an API; give JSON lines, or the pages as one file each",
         )
     try:
         return json.loads(data.decode("utf-8-sig", "surrogateescape").replace("\0", ""))

@@ -14,7 +14,7 @@ from mynah.posts.export_file import ExportFile
 from mynah.posts.format import Format, Head
 from mynah.posts.post import Post
 from mynah.posts.reader import Found, ReadOptions, SourceReport
-from mynah.posts.readers.chat_files import as_list
+from mynah.posts.readers.chat_files import as_list, keys_of
 from mynah.posts.readers.json_records import array_records
 from mynah.posts.readers.native import built, pick, post_kind, whole_json
 from mynah.posts.readers.records import Record
@@ -44,7 +44,7 @@ def _sniff(head: Head) -> bool:
         return False
     if {"type", "id", "messages"} <= head.keys:
         messages = as_list(head.record.get("messages"))
-        return not messages or any("date" in m or "date_unixtime" in m for m in messages[:3])
+        return not messages or any({"date", "date_unixtime"} & keys_of(m) for m in messages[:3])
     has_chats = "chats" in head.keys and isinstance(head.record.get("chats", {}), dict)
     return has_chats and ("about" in head.keys or "Telegram" in head.text)
 

@@ -11,6 +11,7 @@ from nicegui.events import GenericEventArguments
 
 from mynah.ads import Impression
 from mynah.errors import MachineError, MynahError
+from mynah.posts import forgotten_ids
 from mynah.serve import Sampling
 from mynah.web.answering import AnswerStream
 from mynah.web.house import House
@@ -91,10 +92,24 @@ class AskPage:
         """Draw the turns of this tab again, as after a reload."""
         self.conversation = conversation
         conversation.stop()  # its reader was the page before the reload
-        for number, turn in enumerate(conversation.turns):
+        self._draw_turns()
+        self._refresh()
+
+    def _draw_turns(self) -> None:
+        for view in list(self.turns)[1:]:  # the first is the greeting
+            view.delete()
+        for number, turn in enumerate(self.conversation.turns):
             with self.turns:
                 TurnView(turn, number)
-        self._refresh()
+
+    def _forget(self) -> None:
+        """Leave out answers from a post that was taken back since."""
+        turns = self.conversation.turns
+        gone = forgotten_ids(self.house.workspace.posts)
+        kept = [turn for turn in turns if not turn.shows(gone)]
+        if len(kept) < len(turns) and self.conversation.stream is None:
+            turns[:] = kept
+            self._draw_turns()
 
     def _fill_hello(self) -> None:
         self.hello.clear()
@@ -115,6 +130,7 @@ class AskPage:
         """Follow the job: questions come with the posts, the assistant with its model."""
         if self.questions != self.house.questions:
             self._fill_hello()
+        self._forget()
         has_turns = bool(self.conversation.turns)
         self.hello.set_visibility(not has_turns)
         self.new.set_visibility(has_turns and self.conversation.stream is None)
@@ -207,6 +223,5 @@ class AskPage:
     def _start_over(self) -> None:
         self.conversation.stop()
         self.conversation.turns.clear()
-        for view in list(self.turns)[1:]:  # the first is the greeting
-            view.delete()
+        self._draw_turns()
         self._refresh()

@@ -1,11 +1,14 @@
 """The list of results: one card a candidate, an ad marked as such, more on demand."""
 
 from nicegui import ui
+from nicegui.element import Element
 
 from mynah.ads import Impression
 from mynah.search import MAX_OFFSET, Candidate, Query, SearchIndex
 from mynah.web.cards import ad_card, post_card
+from mynah.web.house import House
 from mynah.web.markup import box, text
+from mynah.web.pages.taking_back import take_back_button
 from mynah.web.wording import exact_number, plural, relative_time, short_number
 
 __all__ = ["Results", "why_here"]
@@ -18,7 +21,8 @@ AD_AFTER = 3
 class Results:
     """What a query found. Made with its first page; ``build`` draws it."""
 
-    def __init__(self, index: SearchIndex, query: Query) -> None:
+    def __init__(self, house: House, index: SearchIndex, query: Query) -> None:
+        self.house = house
         self.index = index
         self.query = query
         self.first = index.search(query, limit=PAGE_SIZE)
@@ -29,7 +33,7 @@ class Results:
         """Draw the first page, with the ad after the third result."""
         with box("section", "results", aria_label="Results"):
             with box("p", "results-line"):
-                text("span", plural(self.num_matches, "post"), "num-matches")
+                self.counted = text("span", plural(self.num_matches, "post"), "num-matches")
                 text("span", f"{self.first.time_ms:.1f} ms", title="Time in the search index")
                 order = "best match first" if self.query.text_terms else "newest first"
                 text("span", order)
@@ -44,14 +48,25 @@ class Results:
 
     def _add(self, candidates: tuple[Candidate, ...]) -> None:
         for candidate in candidates:
-            card = post_card(
-                candidate.post,
-                highlights=candidate.highlights,
-                more=lambda c=candidate: why_here(c),
-            )
-            card.props["tabindex"] = "-1"
-            card.props["data-result"] = ""
+            self._card(candidate)
         self.num_shown += len(candidates)
+
+    def _card(self, candidate: Candidate) -> None:
+        def more() -> None:
+            why_here(candidate)
+            take_back_button(self.house, candidate.post, on_gone=lambda: self._remove(card))
+
+        card = post_card(candidate.post, highlights=candidate.highlights, more=more)
+        card.props["tabindex"] = "-1"
+        card.props["data-result"] = ""
+
+    def _remove(self, card: Element) -> None:
+        """A post is gone: the next page begins one earlier."""
+        card.delete()
+        self.num_shown -= 1
+        self.num_matches -= 1
+        self.counted.text = plural(self.num_matches, "post")
+        self._word_more()
 
     def _show_more(self) -> None:
         page = self.index.search(self.query, limit=PAGE_SIZE, offset=self.num_shown)

@@ -54,7 +54,7 @@ async def _found(house: House, index: SearchIndex, query: Query) -> None:
     ad: Impression | None = None
     if query.text:
         ad = await asyncio.to_thread(house.ad_server.select, str(query), placement="search")
-    results = Results(index, query)
+    results = Results(house, index, query)
     if results.num_matches:
         results.build(ad)
     else:

@@ -4,6 +4,7 @@ A ``Turn`` is plain data and survives a reload of the page; a ``TurnView`` draws
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -36,6 +37,15 @@ class Turn:
     def is_finished(self) -> bool:
         """Whether the answer came to its own end."""
         return bool(self.events) and isinstance(self.events[-1], Finished)
+
+    def shows(self, post_ids: Collection[str]) -> bool:
+        """Whether one of these posts was read for the answer."""
+        return any(
+            cited.post.id in post_ids
+            for event in self.events
+            if isinstance(event, Retrieved)
+            for cited in event.posts
+        )
 
     @property
     def answer(self) -> str:
