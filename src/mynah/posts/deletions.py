@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from mynah.posts.reader import Deleted
-from mynah.posts.versions import as_of, base_ids, shared_names
+from mynah.posts.versions import as_of, base_ids, nameless, shared_names
 from mynah.workspace import replace_file
 
 __all__ = ["Deletions", "author_hash", "forgotten_ids"]
@@ -132,7 +132,7 @@ class Deletions:
 
     def _names(self) -> pl.Series:
         ids = self.listed["id"]
-        return ids.filter(base_ids(ids) != ids)
+        return ids.filter((base_ids(ids) != ids) | ids.str.ends_with(nameless("")))
 
     def _holds_ids(self, rows: pl.DataFrame) -> pl.Series:
         plain = self.listed.filter(~pl.col("is_shared")).select("id", "deleted_at", _listed=True)
@@ -154,11 +154,18 @@ class Deletions:
         held = pl.Series("held", [False]).new_from_index(0, rows.height)
         if not names.len():
             return held
-        numbers = rows["id"].is_in(base_ids(names).implode()).arg_true()
+        bases = base_ids(names.str.strip_suffix(nameless("")))
+        numbers = rows["id"].is_in(bases.implode()).arg_true()
         if not numbers.len():
             return held
         listed = set(names)
-        is_held = [not listed.isdisjoint(pair) for pair in shared_names(rows[numbers])]
+        some = rows[numbers]
+        is_held = [
+            not listed.isdisjoint(pair) or (not author and nameless(post_id) in listed)
+            for pair, author, post_id in zip(
+                shared_names(some), some["author"], some["id"], strict=True
+            )
+        ]
         return held.scatter(numbers.filter(pl.Series(is_held)), values=True)
 
 

@@ -20,7 +20,7 @@ from mynah.posts.purging import Rewritten, purge_file
 from mynah.posts.snapshots import one_writer, write_snapshot
 from mynah.posts.store import shards_of
 from mynah.posts.stored_files import StoredFile, held_posts, siblings_of, stored_files
-from mynah.posts.versions import base_ids, shared_names
+from mynah.posts.versions import base_ids, nameless, names_beside, shared_names
 from mynah.progress import NO_PROGRESS, Progress
 from mynah.workspace import Artifact, latest_artifact
 
@@ -83,7 +83,12 @@ def forget_posts(
         mine = _only(listed, ids, authors)
         held = _held(files, mine, progress)
         while new := _not_listed(held, mine):
-            listed = _list_more(store, listed, _files_of(files, before), ids=new)
+            foreign = _others_now(held, new, _files_of(files, before))
+            listed = listed.with_forgotten(
+                names_beside(foreign), shared=(post_id for post_id, _ in foreign)
+            )
+            plain = new - {post_id for post_id, _ in foreign}
+            listed = _list_more(store, listed, _files_of(files, before), ids=plain)
             mine = _only(listed, {*mine.listed["id"], *new}, authors)
             held = _held(files, mine, progress)
         after = _without(store, before, folder, known=known, listed=listed, held=held)
@@ -131,11 +136,19 @@ def _list_more(
     plain, shared = set(ids), set[str]()
     in_group = rows.select((pl.len().over("id") > 1) | (pl.col("id") != pl.col("stored")))
     alone = rows.select(pl.len().over("id", "author") == 1).to_series()
-    for post_id, base, names, is_shared, is_alone in zip(
-        rows["stored"], rows["id"], shared_names(rows), in_group.to_series(), alone, strict=True
+    for post_id, base, author, names, is_shared, is_alone in zip(
+        rows["stored"],
+        rows["id"],
+        rows["author"],
+        shared_names(rows),
+        in_group.to_series(),
+        alone,
+        strict=True,
     ):
         if post_id in plain and is_shared:
             plain.update(names if is_alone else names[1:])
+            if author:
+                plain.add(nameless(base))
             if post_id == base:
                 plain.discard(base)
                 shared.add(base)
@@ -147,7 +160,8 @@ def _list_more(
 def _only(listed: Deletions, ids: Iterable[str], authors: Iterable[str]) -> Deletions:
     """The part of the list that one takedown is about."""
     bases = base_ids(pl.Series("id", list(ids), dtype=pl.String))
-    is_mine = base_ids(listed.listed["id"]).is_in(bases.implode())
+    named = listed.listed["id"].str.strip_suffix(nameless(""))
+    is_mine = base_ids(named).is_in(bases.implode())
     rows = listed.listed.filter(is_mine & listed.listed["deleted_at"].is_null())
     return Deletions(rows, frozenset(map(author_hash, authors)))
 
@@ -170,6 +184,18 @@ def _not_listed(held: _Held, mine: Deletions) -> set[str]:
     """Ids of posts that go because of an author or another post; their reposts go too."""
     ids = pl.Series("id", sorted(_ids(held)), dtype=pl.String)
     return set(ids.filter(~base_ids(ids).is_in(base_ids(mine.listed["id"]).implode())))
+
+
+def _others_now(held: _Held, new: set[str], latest: list[StoredFile]) -> set[tuple[str, str]]:
+    """Of ``new``, the id and author of posts of older snapshots whose id is another's by now."""
+    owners = siblings_of(latest, new)
+    now = dict(zip(owners["id"], owners["author"], strict=True))
+    return {
+        (post_id, author)
+        for posts in held.values()
+        for post_id, author in posts.select("id", "author").iter_rows()
+        if post_id in new and now.get(post_id, author) != author
+    }
 
 
 def _reposts(held: _Held, ids: Collection[str], authors: Collection[str]) -> set[str]:

@@ -4,13 +4,21 @@
 export came first, or on whether they came one by one.
 """
 
+from collections.abc import Collection
 from hashlib import sha256
 
 import polars as pl
 
 from mynah.posts.post import POST_SCHEMA
 
-__all__ = ["base_ids", "merge_versions", "name_shared", "shared_names"]
+__all__ = [
+    "base_ids",
+    "merge_versions",
+    "name_shared",
+    "nameless",
+    "names_beside",
+    "shared_names",
+]
 
 _SUFFIX = "~[0-9a-f]{12}$"
 _NAMES = POST_SCHEMA.names
@@ -99,6 +107,20 @@ def shared_names(rows: pl.DataFrame) -> list[tuple[str, str]]:
         (f"{post_id}~{_digest(author)}", f"{post_id}~{_digest(author, text)}")
         for post_id, author, text in rows.select("id", "author", "text").iter_rows()
     ]
+
+
+def names_beside(posts: Collection[tuple[str, str]]) -> list[str]:
+    """Return the names that posts of these ids and authors have beside others of the same id."""
+    named = [f"{post_id}~{_digest(author)}" for post_id, author in posts]
+    return [*named, *(nameless(post_id) for post_id, author in posts if author)]
+
+
+def nameless(post_id: str) -> str:
+    """Return what stands, on the list of deletions, for the rows under an id without an author.
+
+    They may be anybody's of that id, so they go with the first of them.
+    """
+    return f"{post_id}~"
 
 
 def _digest(*parts: str) -> str:
