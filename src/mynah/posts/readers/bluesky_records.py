@@ -24,8 +24,7 @@ from mynah.posts.readers.bluesky_post import (
     is_post,
     place_of,
 )
-from mynah.posts.readers.json_documents import json_objects
-from mynah.posts.readers.native import built, pick
+from mynah.posts.readers.native import built, json_objects, pick
 from mynah.posts.readers.records import Numbered, Record
 from mynah.posts.values import parse_count, parse_text
 

@@ -25,9 +25,8 @@ from mynah.posts.readers.bluesky_events import (
 )
 from mynah.posts.readers.bluesky_post import ACCOUNT_COLLECTIONS, POSTS
 from mynah.posts.readers.car_blocks import blocks_by_cid, decoded
-from mynah.posts.readers.json_documents import json_objects
 from mynah.posts.readers.json_records import line_records
-from mynah.posts.readers.native import pick
+from mynah.posts.readers.native import json_objects, pick
 from mynah.posts.values import BadValue, parse_text, parse_time
 
 __all__ = ["FORMATS", "read_bluesky_firehose", "read_bluesky_jetstream"]

@@ -12,8 +12,7 @@ from mynah.posts.format import Format, Head
 from mynah.posts.markup import html_to_text
 from mynah.posts.post import Post
 from mynah.posts.reader import Deleted, Found, ReadOptions, Rejected, SourceReport
-from mynah.posts.readers.json_documents import json_objects
-from mynah.posts.readers.native import built, pick, post_kind
+from mynah.posts.readers.native import built, json_objects, pick, post_kind
 from mynah.posts.readers.records import Numbered, Record
 from mynah.posts.values import (
     BadValue,
@@ -57,7 +56,7 @@ def read_hacker_news(
         else:
             yield _build(record, report.network)
 
-    records = json_objects(file, report, list_key="hits")
+    records = json_objects(file, report, lists=("hits",))
     yield from built(_items(records), build, report)
 
 

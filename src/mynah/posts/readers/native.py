@@ -127,12 +127,22 @@ def nested_records(text: TextSource, key: str, *, source: str) -> Iterator[Numbe
 
 
 def json_objects(
-    file: ExportFile, report: SourceReport, *, lists: Sequence[str] = ()
+    file: ExportFile,
+    report: SourceReport,
+    *,
+    lists: Sequence[str] = (),
+    is_counted: bool = True,
 ) -> Iterator[Numbered]:
     """Yield the objects of a JSON file of whatever shape, numbered from 1.
 
     An array gives its objects, lines one each (whole pages of an API too), one large object the
     list under the first of ``lists`` that it has, or else itself.
+
+    Args:
+        file: What is read.
+        report: Named in rejections; gets the lines that are not UTF-8.
+        lists: Keys of a page whose list is streamed in its place.
+        is_counted: Whether those lines are counted: once for a file that is read twice.
 
     Raises:
         DataError: One object without such a list is too long, or no JSON.
@@ -142,7 +152,10 @@ def json_objects(
     is_lines = head.shape != "array" and _is_one_a_line(file, has_list=bool(key))
     if head.shape != "array" and not is_lines and not key:
         document = whole_json(file)
-        yield from ([(1, cast("Record", document))] if isinstance(document, dict) else [])
+        if isinstance(document, dict):
+            yield 1, cast("Record", document)
+        else:
+            yield Rejected(report.name, 1, "the record is not a JSON object")
         return
     with file.open_text() as text:
         if is_lines:
@@ -150,7 +163,7 @@ def json_objects(
         else:
             key = key if head.shape != "array" else ""
             yield from array_records(text.read, source=report.name, key=key)
-        report.num_recoded_lines += text.num_recoded_lines
+        report.num_recoded_lines += text.num_recoded_lines if is_counted else 0
 
 
 def _is_one_a_line(file: ExportFile, *, has_list: bool) -> bool:
@@ -166,7 +179,7 @@ def _is_one_a_line(file: ExportFile, *, has_list: bool) -> bool:
     if not second and has_list:
         return False  # one page alone: its records have numbers of their own
     try:
-        return isinstance(json.loads(first), dict)
+        return isinstance(json.loads(first), dict) or bool(second)
     except (ValueError, RecursionError):
         # Cut or broken, which only lines survive, unless it goes on in the next line.
         return bool(second) and not first.rstrip().endswith(("{", "[", ","))

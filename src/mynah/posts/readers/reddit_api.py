@@ -11,8 +11,7 @@ from typing import Any, Final, cast
 from mynah.posts.export_file import ExportFile
 from mynah.posts.format import Format, Head
 from mynah.posts.reader import Found, ReadOptions, Rejected, SourceReport
-from mynah.posts.readers.json_documents import json_objects
-from mynah.posts.readers.native import built, pick
+from mynah.posts.readers.native import built, json_objects, pick
 from mynah.posts.readers.records import Numbered, Record
 from mynah.posts.readers.reddit_post import COMMENT, NETWORK, SUBMISSION, build_post
 from mynah.posts.values import BadValue

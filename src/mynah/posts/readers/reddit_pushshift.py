@@ -11,8 +11,7 @@ from typing import Any, Final, cast
 from mynah.posts.export_file import ExportFile
 from mynah.posts.format import Format, Head
 from mynah.posts.reader import Found, ReadOptions, Rejected, SourceReport
-from mynah.posts.readers.json_documents import json_objects
-from mynah.posts.readers.native import built, pick
+from mynah.posts.readers.native import built, json_objects, pick
 from mynah.posts.readers.records import Numbered, Record
 from mynah.posts.readers.reddit_post import (
     COMMENT,
@@ -51,7 +50,7 @@ def read_reddit_pushshift(
         seen_at = _seen_at(record)
         yield build_post(record, kind=kind, network=report.network, seen_at=seen_at)
 
-    records = json_objects(file, report, list_key="data")
+    records = json_objects(file, report, lists=("data",))
     yield from built(_objects(records, report.name), build, report)
 
 
