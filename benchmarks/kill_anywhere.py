@@ -21,10 +21,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from mynah.corpus import CORPUS_KIND, DIALOGUES_KIND
+from mynah.posts import POSTS_KIND
 from mynah.search import SEARCH_KIND, SearchIndex, parse_query
 from mynah.workspace import file_sha256, latest_artifact
 
-KINDS = {"posts": "mynah.posts/1", "corpus": "mynah.corpus/1", "dialogues": "mynah.dialogues/1"}
+KINDS = {"posts": POSTS_KIND, "corpus": CORPUS_KIND, "dialogues": DIALOGUES_KIND}
 PLACES = ("harbour", "market", "library", "station", "garden", "bridge", "stadium", "bakery")
 DEEDS = (
     "opens late",
