@@ -175,7 +175,7 @@ def test_a_run_goes_on_without_the_words_of_a_post_that_was_taken_back(tmp_path:
 def test_a_takedown_that_was_killed_is_finished_by_the_same_command(tmp_path: Path):
     path, root = export(tmp_path / "posts.csv"), tmp_path / "network"
     mynah("posts", "add", root, path)
-    mynah("corpus", "build", root, "--vocab-size", "500")
+    mynah("corpus", "build", root, "--vocab-size", "500", "--set", "min_similarity=1.0")
 
     class _Killed(BaseException):
         """Stands for the end of the process."""
