@@ -3,17 +3,20 @@
 `mynah posts add` and `mynah corpus build` as a person runs them, each in a process of its own, on
 planted posts (`plant_duplicates`): read, sorted into the store, cleaned, languages told, judged,
 private details taken out, duplicates found, threads, a tokenizer trained, tokens written. CPU
-seconds are user and system time of the process; memory is its peak resident size, pages of mapped
-files included, which the system can take back at any time.
+seconds are user and system time of the process. Memory is its peak resident size, pages of mapped
+files included, and that of its anonymous pages alone, sampled: the system can take the others back
+at any time.
 """
 
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +34,8 @@ class Took:
     cpu_s: float
     wall_s: float
     peak_bytes: int
+    anonymous_bytes: int
+    """Peak of what cannot be taken back, sampled every fifth of a second."""
     said: str
 
 
@@ -40,6 +45,9 @@ def mynah(*arguments: object) -> Took:
     process = subprocess.Popen(
         [sys.executable, "-c", CLI, *map(str, arguments)], stdout=subprocess.PIPE, text=True
     )
+    peaks = [0]
+    sampler = threading.Thread(target=sample_anonymous, args=(process.pid, peaks), daemon=True)
+    sampler.start()
     assert process.stdout is not None
     said = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
@@ -50,13 +58,26 @@ def mynah(*arguments: object) -> Took:
         usage.ru_utime + usage.ru_stime,
         time.perf_counter() - begun,
         usage.ru_maxrss * 1024,
+        max(peaks),
         said,
     )
 
 
+def sample_anonymous(pid: int, peaks: list[int]) -> None:
+    """Watch a process until it is gone."""
+    while True:
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+        except FileNotFoundError:
+            return
+        if found := re.search(r"RssAnon:\s+(\d+) kB", status):
+            peaks.append(int(found[1]) * 1024)
+        time.sleep(0.2)
+
+
 def row(rows: int, step: str, took: Took) -> str:
     per_post = f"{1e6 * took.cpu_s / rows:.2f} | {1e6 * took.wall_s / rows:.2f}"
-    memory = f"{took.peak_bytes / 2**30:.2f}"
+    memory = f"{took.peak_bytes / 2**30:.2f} | {took.anonymous_bytes / 2**30:.2f}"
     return f"| {rows:,} | {step} | {took.cpu_s:.1f} | {took.wall_s:.1f} | {per_post} | {memory} |"
 
 
@@ -69,8 +90,9 @@ def main() -> None:
     lines = [
         " ".join((__doc__ or "").split()),
         "",
-        "| posts | step | CPU s | wall s | CPU us a post | wall us a post | peak GiB |",
-        "|---|---|---|---|---|---|---|",
+        "| posts | step | CPU s | wall s | CPU us a post | wall us a post | peak GiB | "
+        "anonymous GiB |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     whole: list[tuple[float, float]] = []
     notes: list[str] = []
