@@ -95,6 +95,7 @@ def first_run(workspace: Path, port: int, minutes: float, log: Path) -> dict:
     url = f"http://127.0.0.1:{port}"
     try:
         wait_for(lambda: httpx.get(f"{url}/healthz").json()["search"], started, process)
+        wait_for(lambda: "mk_" in log.read_text(), started, process)  # printed after the page
         key = re.search(r"mk_\S+", log.read_text())[0]
         client = httpx.Client(
             base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60.0
