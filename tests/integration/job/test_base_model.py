@@ -1,3 +1,5 @@
+"""The model that training starts from: a GGUF, a folder, from scratch; damaged or not one."""
+
 import pytest
 from gguf import GGUFWriter
 from tests.fakes.tiny_model import write_tiny_checkpoint
