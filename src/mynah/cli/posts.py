@@ -5,9 +5,12 @@ Reads exports; ``add`` writes the post store of a workspace, the others nothing.
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from mynah.posts import ReadOptions
 
 app = typer.Typer(help="Read posts from exports, and keep them.", no_args_is_help=True)
 
@@ -46,16 +49,10 @@ def read(
 ) -> None:
     """Read exports and print what is in them; nothing is kept."""
     from mynah.cli.bars import progress_bar
-    from mynah.cli.columns import parse_columns
     from mynah.cli.posts_summary import post_line, summary_lines
-    from mynah.posts import ReadOptions, iterate_posts, read_posts
+    from mynah.posts import iterate_posts, read_posts
 
-    options = ReadOptions(
-        network=network,
-        columns=parse_columns(column or []),
-        format=format_name,
-        include_private=include_private,
-    )
+    options = _options(format_name, network, column, include_private=include_private)
     with TemporaryDirectory() as folder:
         with progress_bar("Reading") as progress:
             artifact = read_posts(paths, Path(folder), options=options, progress=progress)
@@ -83,23 +80,16 @@ def add(
     Adding the same export twice changes nothing.
     """
     from mynah.cli.bars import progress_bar
-    from mynah.cli.columns import parse_columns
     from mynah.cli.posts_summary import counts_line, summary_lines
     from mynah.posts import (
         POSTS_KIND,
-        ReadOptions,
         add_posts,
         settle_withdrawn,
         withdrawn_posts,
     )
     from mynah.workspace import Workspace, latest_artifact
 
-    options = ReadOptions(
-        network=network,
-        columns=parse_columns(column or []),
-        format=format_name,
-        include_private=include_private,
-    )
+    options = _options(format_name, network, column, include_private=include_private)
     place = Workspace(workspace.expanduser().absolute())
     place.create()
     with progress_bar("Adding") as progress:
@@ -120,6 +110,21 @@ def add(
     typer.echo(f"snapshot {artifact.snapshot}", err=True)
     if as_json:
         typer.echo(counts_line(artifact.counts))
+
+
+def _options(
+    format_name: str, network: str, column: list[str] | None, *, include_private: bool
+) -> "ReadOptions":
+    """How `read` and `add` are asked to read."""
+    from mynah.cli.columns import parse_columns
+    from mynah.posts import ReadOptions
+
+    return ReadOptions(
+        network=network,
+        columns=parse_columns(column or []),
+        format=format_name,
+        include_private=include_private,
+    )
 
 
 @app.command()
