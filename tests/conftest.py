@@ -1,5 +1,7 @@
 """Fixtures that several folders of tests share."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,15 @@ from mynah.errors import MynahError
 from mynah.posts import fetch_sample
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def keys_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keys that no person has: what the tests sign is never signed by whoever runs them."""
+    folder = tmp_path_factory.mktemp("keys")
+    os.environ["MYNAH_KEYS"] = str(folder)  # for the processes that tests start, too
+    yield folder
+    del os.environ["MYNAH_KEYS"]
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@
     +-- RequestError          a request over HTTP is wrong; exit code 2
     +-- CheckpointError       weights are missing, cut short or of an unknown kind
     +-- RecordError           the record cannot be written or does not verify
+    |   +-- PausedError       a pause order covers what was asked for; exit code 1
     +-- MachineError          disk, memory, port or network failed under us
 
 A message says what was expected, what was found and where; the hint says what to do.
@@ -22,6 +23,7 @@ __all__ = [
     "DataError",
     "MachineError",
     "MynahError",
+    "PausedError",
     "RecordError",
     "RequestError",
     "machine_errors",
@@ -71,6 +73,12 @@ class CheckpointError(MynahError):
 
 class RecordError(MynahError):
     """The record cannot be written, or does not verify."""
+
+
+class PausedError(RecordError):
+    """A pause order that is in force covers the run."""
+
+    exit_code = 1
 
 
 class MachineError(MynahError):

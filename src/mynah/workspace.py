@@ -75,6 +75,11 @@ class Workspace:
         return self.root / "models"
 
     @property
+    def record(self) -> Path:
+        """The log of what was trained, paused, shared and taken back."""
+        return self.root / "record"
+
+    @property
     def state_db(self) -> Path:
         """SQLite database of keys and campaigns."""
         return self.root / "state.db"
