@@ -14,7 +14,7 @@ from mynah.corpus.blanking import blank_posts
 from mynah.corpus.preferences import PreferenceConfig, preference_pairs
 from mynah.corpus.shards import ShardWriter, TokenShard
 from mynah.corpus.split import hold_out, thread_root, thread_roots
-from mynah.corpus.threads import find_chains, thread_documents
+from mynah.corpus.threads import find_chains
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 IDS = [f"x:{n}" for n in range(24)]
@@ -52,14 +52,16 @@ def test_every_post_is_in_one_chain_of_one_side(graph, fraction):
     posts = table(graph)
     roots = thread_roots(posts)
     held = hold_out(roots, fraction=fraction)
-    documents = thread_documents(posts, is_heldout=held)
-    rows = [row for document in documents["rows"] for row in document]
-    assert sorted(rows) == list(range(len(posts)))
+    chains = find_chains(posts)
+    documents = [
+        chains.rows[begin:end].tolist() for begin, end in pairwise(chains.offsets.tolist())
+    ]
+    assert sorted(row for rows in documents for row in rows) == list(range(len(posts)))
     ids, parents = posts["id"].to_list(), posts["reply_to"].to_list()
-    for document, is_heldout in documents.select("rows", "is_heldout").iter_rows():
-        assert {held[row] for row in document} == {is_heldout}
-        assert len({roots[row] for row in document}) == 1
-        for before, after in pairwise(document):
+    for rows in documents:
+        assert len({held[row] for row in rows}) == 1
+        assert len({roots[row] for row in rows}) == 1
+        for before, after in pairwise(rows):
             assert parents[after] == ids[before]
 
 

@@ -8,7 +8,7 @@ import html
 import re
 import unicodedata
 
-__all__ = ["SHORTENERS", "clean_text", "comparison_key", "num_letters"]
+__all__ = ["SHORTENERS", "clean_text"]
 
 SHORTENERS = frozenset(
     [
@@ -51,7 +51,6 @@ _LINK_END = re.compile(r"[.,;:!?)\]}\u2026]*$")
 _MARK = re.compile(r"<\|([\w ]{0,40})\|>")
 """A mark of a chat template, as in ``<|im_start|>``: text of a post must never become one."""
 _REPOST = re.compile(r"(?:RT @\w+(?:: ?| |$))+")
-_NO_WORD = re.compile(r"[^\w@#]+|_+")
 _MAX_PASSES = 8
 
 
@@ -102,13 +101,3 @@ def _host_of(match: re.Match[str]) -> str:
     if host is None or host.group(1) in SHORTENERS:
         return "\u2026" if "\u2026" in end else end
     return host.group(1) + end
-
-
-def comparison_key(cleaned: str) -> str:
-    """Reduce a clean text to what duplicates have in common: words, in lower case."""
-    return _NO_WORD.sub(" ", cleaned.casefold()).strip()
-
-
-def num_letters(cleaned: str) -> int:
-    """Count the letters, of whatever script."""
-    return sum(map(str.isalpha, cleaned))

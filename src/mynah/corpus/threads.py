@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from mynah.corpus.split import follow, parent_rows
 
-__all__ = ["THREADS_SCHEMA", "Chains", "find_chains", "thread_documents", "write_threads"]
+__all__ = ["THREADS_SCHEMA", "Chains", "find_chains", "write_threads"]
 
 Rows = npt.NDArray[np.int64]
 
@@ -75,28 +75,6 @@ def find_chains(posts: pl.DataFrame) -> Chains:
     rows = np.lexsort((depths, heads))
     starts = np.flatnonzero(np.diff(heads[rows], prepend=-1))
     return Chains(rows, np.append(starts, len(rows)).astype(np.int64))
-
-
-def thread_documents(posts: pl.DataFrame, *, is_heldout: pl.Series) -> pl.DataFrame:
-    """Make one document of every chain.
-
-    Args:
-        posts: As for ``find_chains``.
-        is_heldout: Of each post, by the root of its thread.
-
-    Returns:
-        ``document`` (from 0), ``rows`` (list: the posts in order), ``is_heldout``.
-    """
-    chains = find_chains(posts)
-    lists = pa.LargeListArray.from_arrays(pa.array(chains.offsets), pa.array(chains.rows))
-    firsts = chains.rows[chains.offsets[:-1]]
-    return pl.DataFrame(
-        {
-            "document": np.arange(len(chains)),
-            "rows": pl.Series("rows", lists, dtype=pl.List(pl.Int64)),
-            "is_heldout": is_heldout.gather(firsts),
-        }
-    )
 
 
 def write_threads(posts: pl.DataFrame, path: Path, *, is_heldout: pl.Series) -> int:

@@ -6,7 +6,6 @@ import pyarrow as pa
 import pytest
 
 from mynah.corpus import clean_text
-from mynah.corpus.clean import comparison_key, num_letters
 from mynah.corpus.clean_column import MAY_COMPOSE, clean_column
 
 
@@ -46,15 +45,6 @@ def test_cleaning(text, cleaned):
 
 def test_entities_nested_without_end_do_not_hurt():
     assert "&" not in clean_text("&" + "amp;" * 50_000 + "lt;")
-
-
-def test_keys_join_what_differs_in_dress_only():
-    assert comparison_key("Vote NOW -- @ada, #today!") == comparison_key("vote now: @ada #today")
-    assert comparison_key("\u2026!?") == ""
-
-
-def test_letters_count_alike_in_scripts_without_spaces():
-    assert num_letters("12 abc! \u65e5\u672c") == 5
 
 
 def test_no_character_that_nfc_touches_is_outside_of_the_blocks_looked_for():

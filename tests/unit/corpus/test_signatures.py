@@ -1,16 +1,21 @@
+import re
+
 import numba.core.caching
 import numpy as np
 import pyarrow as pa
 import pytest
 from numba import types
 
-from mynah.corpus.clean import comparison_key
 from mynah.corpus.compiled import compiled
 from mynah.corpus.signatures import NUM_BANDS, SIGNATURE_SCHEMA, comparison_keys, sign
 
 
 def key_of(text):
     return comparison_keys(pa.array([text], pa.large_string()))[0]
+
+
+def plain_key(text):
+    return re.sub(r"[^\w@#]+|_+", " ", text.casefold()).strip()
 
 
 def bands_of(texts):
@@ -31,7 +36,7 @@ def bands_of(texts):
     ],
 )
 def test_the_key_is_what_plain_python_says(text):
-    expected = comparison_key(text.replace("\u0130", "I").replace("\u00df", "s"))
+    expected = plain_key(text.replace("\u0130", "I").replace("\u00df", "s"))
     assert key_of(text.replace("\u00df", "s")).replace("\u0307", "") == expected
 
 

@@ -4,7 +4,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from mynah.corpus.threads import THREADS_SCHEMA, find_chains, thread_documents, write_threads
+from mynah.corpus.threads import THREADS_SCHEMA, find_chains, write_threads
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -58,12 +58,6 @@ def test_a_deep_thread_is_one_chain():
 
 def test_no_posts_make_no_chains():
     assert chains(posts({})) == []
-
-
-def test_a_document_for_every_chain():
-    table = posts({"a": None, "b": "a", "c": "a", "d": "x"})
-    found = thread_documents(table, is_heldout=pl.Series([True, True, True, False]))
-    assert found.rows() == [(0, [0, 1], True), (1, [2], True), (2, [3], False)]
 
 
 @pytest.fixture
