@@ -53,7 +53,15 @@ chromium:
 	    echo "hint: install the package chromium, or run the others: .venv/bin/pytest -m 'not browser'" >&2; exit 3; }
 .PHONY: chromium
 
-test: $(VENV)/.test chromium
+# Programs by others that must agree with the record: Go's sumdb packages, openssl. A machine that
+# cannot have them runs all other tests, and those say what was not there.
+verifiers:
+	@{ command -v go && command -v openssl && test -d /usr/share/gocode/src/golang.org/x/mod/sumdb; } >/dev/null || \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends golang-go golang-golang-x-mod-dev openssl >/dev/null; } || \
+	  echo "note: Go or openssl is not there: the tests that need them are skipped" >&2
+.PHONY: verifiers
+
+test: $(VENV)/.test chromium verifiers
 	$(BIN)/pytest
 
 check: $(VENV)/.check

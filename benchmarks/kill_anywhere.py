@@ -23,6 +23,7 @@ from pathlib import Path
 
 from mynah.corpus import CORPUS_KIND, DIALOGUES_KIND
 from mynah.posts import POSTS_KIND
+from mynah.record.model_signature import MODEL_SIGNATURE
 from mynah.search import SEARCH_KIND, SearchIndex, parse_query
 from mynah.workspace import file_sha256, latest_artifact
 
@@ -116,6 +117,8 @@ def facts(workspace: Path) -> dict[str, object]:
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     found["metrics"] = [(row["step"], row.get("loss"), row.get("lr")) for row in rows]
     for path in sorted((workspace / "models").glob("*/*")):
+        if path.name == MODEL_SIGNATURE:  # ECDSA draws a number for each signature
+            continue
         found[f"models/{path.parent.name}/{path.name}"] = file_sha256(path)
     return found
 

@@ -1,7 +1,7 @@
 """Serves the pages over a small made-up town, with every room real, for the browser's tests.
 
-Run as ``python -m tests.browser.serve_house FOLDER PORT [--public]``; leaves the admin key in
-``FOLDER/key``.
+Run as ``python -m tests.browser.serve_house FOLDER PORT [--public] [--unrecorded]``; leaves the
+admin key in ``FOLDER/key``.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import uvicorn
 from tests.fakes.tiny_model import write_tiny_checkpoint
+from tests.fakes.tiny_record import write_tiny_record
 
 from mynah.ads import AdServer, AdStore
 from mynah.chat import Assistant
@@ -93,7 +94,7 @@ def write_posts(path: Path) -> None:
         table.writerow({"id": 990, "author": "pub", "created_at": "some day", "text": "Undated"})
 
 
-def build_house(folder: Path, *, is_local: bool) -> House:
+def build_house(folder: Path, *, is_local: bool, is_recorded: bool) -> House:
     """Open every room but the assistant's model."""
     workspace = Workspace(folder / "harbourtown")
     workspace.create()
@@ -106,6 +107,7 @@ def build_house(folder: Path, *, is_local: bool) -> House:
         build_index(posts, workspace.search), forgotten=lambda: forgotten_ids(workspace.posts)
     )
     tokenizer = checkpoint / "tokenizer.json"
+    record = write_tiny_record(folder, workspace.root) if is_recorded else None
     return House(
         workspace=workspace,
         pool=pool,
@@ -123,7 +125,10 @@ def build_house(folder: Path, *, is_local: bool) -> House:
         index=index,
         run=write_run(workspace.runs / "run-1"),
         questions=suggest_questions(load_posts(posts)),
-        take_back=lambda post_id: asdict(take_back(workspace, ids=[post_id])),
+        take_back=lambda post_id: asdict(
+            take_back(workspace, ids=[post_id], record=record)
+        ),
+        record=record,
     )  # fmt: skip
 
 
@@ -159,8 +164,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("port", type=int)
     parser.add_argument("--public", action="store_true")
+    parser.add_argument("--unrecorded", action="store_true")
     wanted = parser.parse_args()
-    house = build_house(wanted.folder, is_local=not wanted.public)
+    house = build_house(
+        wanted.folder, is_local=not wanted.public, is_recorded=not wanted.unrecorded
+    )
     (wanted.folder / "key").write_text(house.keys.create())
     threading.Thread(target=load_model, args=(house, wanted.folder), daemon=True).start()
     uvicorn.run(create_app(house), host="127.0.0.1", port=wanted.port, log_level="warning")

@@ -11,6 +11,8 @@ from tests.fakes.tiny_model import write_tiny_checkpoint
 
 from mynah.job import Options, save_options
 from mynah.posts import read_posts
+from mynah.record.record import Record
+from mynah.record.statements import RunDeclared
 from mynah.search import build_index
 from mynah.serve import quantise
 from mynah.workspace import Workspace
@@ -35,6 +37,28 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reader(prepared: Path, tmp_path: Path) -> Path:
     """The same folder as one reader of one document has it: commands may change it."""
     return Path(shutil.copytree(prepared, tmp_path / "reader"))
+
+
+@pytest.fixture
+def recorded_reader(reader: Path) -> Path:
+    """The same, after a `mynah up` that nobody waits for: its record says that a run began."""
+    Record.open(reader / "my-network").write(
+        RunDeclared(
+            run="first",
+            model="first",
+            recipe="0" * 64,
+            corpus="0" * 64,
+            objective="sft",
+            parents=(),
+            planned_flop="1000000",
+            planned_basis="steps",
+            pool="local",
+            device="cpu",
+            num_devices=1,
+            peak_flop_per_s="1000000000",
+        )
+    )
+    return reader
 
 
 @pytest.fixture(scope="module")

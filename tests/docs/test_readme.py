@@ -69,14 +69,14 @@ def test_the_main_job_understands_its_flags(snippet: Snippet, prepared: Path):
 
 
 @pytest.mark.parametrize("document", sorted({s.document for s in mynah_commands(is_up=False)}))
-def test_the_commands_of_a_document_run_as_shown(document: str, reader: Path):
+def test_the_commands_of_a_document_run_as_shown(document: str, recorded_reader: Path):
     """One after the other, as who follows it would."""
     for snippet in mynah_commands(is_up=False):
         if snippet.document != document:
             continue
         ran = subprocess.run(
             [*RUN_MYNAH, *shlex.split(snippet.text)[1:]],
-            cwd=reader,
+            cwd=recorded_reader,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,

@@ -1,10 +1,12 @@
 """A takedown by the command line: no file holds the words, the receipt is true, it stays so."""
 
 import csv
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,10 @@ from tests.fakes.tiny_network import make_tiny_network
 from mynah.corpus import CORPUS_KIND, DIALOGUES_KIND, TokenShard
 from mynah.job import take_back
 from mynah.posts import POSTS_KIND, forgotten_ids, load_posts
+from mynah.record.record import Record
+from mynah.record.statements import PostForgotten
 from mynah.search import SEARCH_KIND, SearchIndex, build_index, parse_query
-from mynah.train import DataOrder, run_training
+from mynah.train import DataOrder, TrainResult, run_training
 from mynah.workspace import Workspace, latest_artifact, read_artifact
 
 WORDS = "heliotrope barometer sandcastle"
@@ -48,6 +52,13 @@ def export(path: Path, *, num_posts: int = 300) -> Path:
                 row[3:] = [f"RT @writer6: a dozen of us sang of the {WORDS}", "", "00042"]
             table.writerow(row)
     return path
+
+
+def train(
+    place: Workspace, run: Path, *, keep_going: Callable[[], bool] = lambda: True
+) -> TrainResult | None:
+    record = Record.open(place.root)
+    return run_training(run, place.models / "mynah-abcdef", record=record, keep_going=keep_going)
 
 
 def holders(root: Path) -> list[str]:
@@ -100,7 +111,17 @@ def test_the_words_are_nowhere_and_never_come_back(tmp_path: Path):
     assert corpus is not None
     assert "posts:00042" not in pl.read_parquet(corpus.folder / "documents.parquet")["post_id"]
     kept = json.loads((root / receipt["path"]).read_text())
+    assert kept["record"].pop("salt") == ""
+    salt = bytes.fromhex(receipt["record"].pop("salt"))
     assert kept == receipt
+    posts = hashlib.sha256(salt + b"posts:00042\nposts:00077").hexdigest()
+    assert receipt["record"]["posts"] == posts
+    record = Record.open(root)
+    leaf = dict(record.statements())[receipt["record"]["index"]].body
+    assert isinstance(leaf, PostForgotten)
+    assert (leaf.posts, leaf.num_posts) == (posts, 2)
+    everything = [path.read_bytes() for path in root.rglob("*") if path.is_file()]
+    assert not any(salt in content or salt.hex().encode() in content for content in everything)
 
 
 def test_what_was_never_there_is_kept_out_and_the_answer_is_no(tmp_path: Path):
@@ -121,7 +142,7 @@ def test_the_receipt_names_every_step_and_checkpoint_that_saw_the_post(tmp_path:
     network = make_tiny_network(place.root)
     run = network.write_run(place.runs / "abcdef123456", network.config(num_steps=8))
     kept = iter([True] * 5 + [False])
-    assert run_training(run, place.models / "mynah-abcdef", keep_going=lambda: next(kept)) is None
+    assert train(place, run, keep_going=lambda: next(kept)) is None
     meta = pl.read_parquet(network.corpus.folder / "train.meta.parquet")
     post_id = meta["post_ids"][7][0]
 
@@ -139,7 +160,12 @@ def test_the_receipt_names_every_step_and_checkpoint_that_saw_the_post(tmp_path:
         # The same run from the beginning, elsewhere, watched step by step.
         twin = network.write_run(tmp_path / "twin", network.config(num_steps=8))
         kept = iter([True] * 5 + [False])
-        run_training(twin, tmp_path / "model", keep_going=lambda: next(kept))
+        run_training(
+            twin,
+            tmp_path / "model",
+            record=Record.open(tmp_path),
+            keep_going=lambda: next(kept),
+        )
 
     receipt = take_back(place, ids=[post_id])
     of_corpus = [e for e in receipt.exposures if e.source == "corpus"]
@@ -155,7 +181,7 @@ def test_a_run_goes_on_without_the_words_of_a_post_that_was_taken_back(tmp_path:
     network = make_tiny_network(place.root)
     run = network.write_run(place.runs / "abcdef123456", network.config(num_steps=6))
     kept = iter([True] * 2 + [False])
-    assert run_training(run, place.models / "mynah-abcdef", keep_going=lambda: next(kept)) is None
+    assert train(place, run, keep_going=lambda: next(kept)) is None
     post_id = pl.read_parquet(network.corpus.folder / "train.meta.parquet")["post_ids"][3][0]
     receipt = take_back(place, ids=[post_id])
     assert [taken.num_documents for taken in receipt.corpora] == [1]
@@ -167,7 +193,7 @@ def test_a_run_goes_on_without_the_words_of_a_post_that_was_taken_back(tmp_path:
         assert stated is not None
         stated.verify()
     assert len(np.unique(TokenShard(network.corpus.folder / "train")[3])) == 1
-    result = run_training(run, place.models / "mynah-abcdef")
+    result = train(place, run)
     assert result is not None
     assert result.steps == 6
 

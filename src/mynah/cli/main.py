@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from mynah import __version__
-from mynah.cli import ads, chat, corpus, keys, posts, search
+from mynah.cli import ads, chat, corpus, keys, posts, record, search
 from mynah.cli.forget import forget
 from mynah.errors import MynahError
 
@@ -33,6 +33,7 @@ app.add_typer(corpus.app, name="corpus")
 app.add_typer(search.app, name="search")
 app.add_typer(chat.app, name="chat")
 app.add_typer(ads.app, name="ads")
+app.add_typer(record.app, name="record")
 app.add_typer(keys.app, name="keys")
 
 

@@ -4,7 +4,7 @@ Reads what ``--base`` names; writes ``models/<name>/``.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -22,13 +22,24 @@ from mynah.model import (
     stream_checkpoint,
 )
 from mynah.progress import Progress
+from mynah.record.thresholds import parse_flop
 from mynah.serve import LlamaCppConfig, LlamaCppEngine, quantise
+from mynah.train import LineageConfig
 from mynah.workspace import Artifact, Workspace, file_sha256, snapshot_name
 
 __all__ = ["SERVED", "Base", "load_engine", "open_base", "open_newest_engine", "scratch_config"]
 
 SERVED = "model.q8_0.gguf"
 """The file of a model's folder that engines load."""
+
+SMOLLM2 = LineageConfig(
+    name="SmolLM2-135M-Instruct",
+    digest="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    flop=str(6 * 135_000_000 * 2_000_000_000_000),
+    basis="6 FLOP a weight and token: 135e6 weights, 2e12 tokens (model card of SmolLM2-135M); "
+    "its tuning to instructions, far less, is not in it",
+)
+"""The default base, known by the hash of its file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,8 @@ class Base:
     """Checkpoint in Hugging Face layout."""
     gguf: Path
     """What an engine loads."""
+    lineage: LineageConfig = field(default_factory=LineageConfig)
+    """What the record is told of it, unless the record knows it by itself."""
 
 
 def open_base(
@@ -56,17 +69,29 @@ def open_base(
         return _from_scratch(options, posts, workspace, progress)
     source = resolve_base(options.base, progress=progress)
     if source.is_file():
-        name = f"{source.stem.split('.')[0]}-{file_sha256(source)[:6]}"
+        digest = file_sha256(source)
+        name = f"{source.stem.split('.')[0]}-{digest[:6]}"
         folder = workspace.models / name
         if not _is_whole(folder):
             read_gguf(source, folder, progress=progress)
-        return Base(name, folder, source)
+        return Base(name, folder, source, _lineage(options, name, digest=digest))
     weights = "".join(sorted(file_sha256(path) for path in source.glob("*.safetensors")))
     name = f"{source.name}-{snapshot_name('base', {'weights': weights})[:6]}"
     gguf = workspace.models / name / SERVED
     if not gguf.is_file():
         quantise(source, gguf, progress=progress)
-    return Base(name, source, gguf)
+    return Base(name, source, gguf, _lineage(options, name))
+
+
+def _lineage(options: Options, name: str, *, digest: str = "") -> LineageConfig:
+    """What is known of a base from elsewhere: what the operator says comes first."""
+    said = options.recipe.base_flop
+    if not said and digest == SMOLLM2.digest:
+        return SMOLLM2
+    if not said:
+        return LineageConfig(name=name, digest=digest)
+    flop = str(parse_flop(said))
+    return LineageConfig(name=name, digest=digest, flop=flop, basis="the operator says so")
 
 
 def scratch_config(recipe_depth: int, *, vocab_size: int) -> LlamaConfig:
@@ -114,7 +139,7 @@ def _from_scratch(
         save_checkpoint(folder, config, dict(model.state_dict()))
     if not (folder / SERVED).is_file():
         quantise(folder, folder / SERVED, progress=progress)
-    return Base(name, folder, folder / SERVED)
+    return Base(name, folder, folder / SERVED, LineageConfig(is_scratch=True))
 
 
 def open_newest_engine(workspace: Workspace) -> LlamaCppEngine:

@@ -38,6 +38,13 @@ class Recipe:
     """Seconds of training between evaluations."""
     checkpoint_every_s: Annotated[float, Field(ge=0)] = 60.0
     """Seconds of training between checkpoints; a kill loses at most these."""
+    record_every_s: Annotated[float, Field(ge=0)] = 30.0
+    """Seconds between two statements of progress in the record."""
+    pool: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")] = "local"
+    """Name of the machines that train, the same for every run on them; for the record."""
+    base_flop: str = ""
+    """FLOP that the base and all before it took to train, such as ``2.1e25``; empty is what the
+    record or mynah knows of it. An order to pause covers a run whose lineage nobody knows."""
     depth: Annotated[int, Field(ge=1, le=64)] = 6
     """Layers of a model from scratch; its width and heads follow from it."""
     vocab_size: Annotated[int, Field(ge=260, le=1_000_000)] = 4096

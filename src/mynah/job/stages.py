@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mynah.errors import MynahError
+from mynah.errors import MynahError, PausedError
 from mynah.web.house import Stage
 
 __all__ = ["STAGES", "Reporter", "StageHandle"]
@@ -75,7 +75,7 @@ class Reporter:
                 yield handle
         except MynahError as error:
             stage.state = "failed"
-            stage.note = str(error)
+            stage.note = error.message if isinstance(error, PausedError) else str(error)
             raise
         finally:
             stage.seconds = time.monotonic() - stage.started_s

@@ -2,12 +2,14 @@
 
 Changes the post store, the corpora, the dialogues, the search indexes and the kept sample
 answers of a workspace; writes ``takedowns/<receipt>.json``, which holds ids and counts and never
-a post's words.
+a post's words, and a leaf of the record. The removal never waits for the record. The receipt
+does: while its leaf cannot be written the takedown stays open, and the same command ends it.
 """
 
 import json
 import logging
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -27,10 +29,12 @@ from mynah.corpus import (
     forget_in_corpus,
     forget_in_dialogues,
 )
-from mynah.errors import ConfigError, DataError
+from mynah.errors import ConfigError, DataError, RecordError
 from mynah.job.training import model_name
 from mynah.posts import POSTS_KIND, Takedown, forget_posts, load_columns
 from mynah.progress import NO_PROGRESS, Progress
+from mynah.record.record import Record
+from mynah.record.statements import PostForgotten
 from mynah.search import SEARCH_KIND, build_index, holds_any
 from mynah.train import Exposure, find_exposures
 from mynah.workspace import (
@@ -43,7 +47,7 @@ from mynah.workspace import (
     replace_file,
 )
 
-__all__ = ["Receipt", "take_back"]
+__all__ = ["Receipt", "RecordedTakedown", "take_back"]
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +57,22 @@ TAKEN_BACK = "[This answer quoted a post that was taken back.]"
 """Stands where a kept sample answer was."""
 _WORDS_IN_COMMON = 5
 """A sample answer with a run of so many of a post's words quotes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedTakedown:
+    """What the record says of a takedown, and what it takes to show that it is this one."""
+
+    log: str
+    """Name of the log."""
+    index: int
+    """Of the leaf."""
+    posts: str
+    """SHA-256 of the salt's 32 bytes and of the sorted ids, one a line, none after the last."""
+    ids: tuple[str, ...]
+    """Those that were hashed."""
+    salt: str = ""
+    """Hex; in the receipt that is returned, and kept nowhere: whoever asked may keep it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +96,8 @@ class Receipt:
     """Models on disk that those runs ended with."""
     num_samples: int
     """Kept sample answers that quoted them and were replaced."""
+    record: RecordedTakedown
+    """The leaf of this takedown."""
     seconds: float
     path: str = ""
     """File of this receipt, relative to the workspace."""
@@ -86,6 +108,7 @@ def take_back(
     *,
     ids: Sequence[str] = (),
     authors: Sequence[str] = (),
+    record: Record | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Receipt:
     """Take posts back: out of search at once, out of every file, off every later import.
@@ -96,10 +119,12 @@ def take_back(
         workspace: Whose posts they are.
         ids: Ids such as ``x:20``.
         authors: Handles; every post of theirs is taken back, and none is read again.
+        record: The workspace's, if it is open already.
         progress: Told the steps.
 
     Raises:
         ConfigError: The workspace has no posts.
+        RecordError: All is taken back, but the record cannot be written.
     """
     started_s = time.monotonic()
     latest = latest_artifact(workspace.posts, kind=POSTS_KIND)
@@ -131,11 +156,32 @@ def take_back(
         unknown_runs=unknown,
         models=tuple(name for name in models if (workspace.models / name).is_dir()),
         num_samples=num_samples,
+        record=_recorded(workspace, record, gone, snapshot=store.snapshot_after or ""),
         seconds=round(time.monotonic() - started_s, 3),
     )
     receipt = _written(receipt, workspace)
     pending.close()
     return receipt
+
+
+def _recorded(
+    workspace: Workspace, record: Record | None, ids: Collection[str], *, snapshot: str
+) -> RecordedTakedown:
+    """Write the leaf. A takedown that is run again gets another, with a salt of its own."""
+    salt, ids = secrets.token_bytes(32), tuple(sorted(ids))
+    posts = sha256(salt + "\n".join(ids).encode()).hexdigest()
+    body = PostForgotten(posts=posts, num_posts=len(ids), snapshot=snapshot)
+    try:
+        record = record or Record.open(workspace.root)
+        written = record.write(body)
+    except RecordError as error:
+        raise RecordError(
+            f"the posts are taken back, but the record cannot say so: {error.message}",
+            hint=f"{error.hint}; then run the same command again for the receipt",
+        ) from error
+    return RecordedTakedown(
+        log=record.origin, index=written.index, posts=posts, ids=ids, salt=salt.hex()
+    )
 
 
 def _forget_learned(
@@ -183,11 +229,12 @@ def _exposures(
 
 
 def _written(receipt: Receipt, workspace: Workspace) -> Receipt:
+    salted, receipt = receipt.record, replace(receipt, record=replace(receipt.record, salt=""))
     name = sha256(canonical_json(asdict(receipt))).hexdigest()[:12]
     receipt = replace(receipt, path=f"takedowns/{receipt.taken_back_at[:10]}-{name}.json")
     content = json.dumps(asdict(receipt), indent=2, ensure_ascii=False) + "\n"
     replace_file(workspace.root / receipt.path, content.encode())
-    return receipt
+    return replace(receipt, record=salted)
 
 
 def _artifacts(parent: Path, kind: str) -> Iterator[Artifact]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mynah.chat import Assistant, Sentence
 from mynah.config import dump_toml
-from mynah.errors import ConfigError, MachineError, MynahError, machine_errors
+from mynah.errors import ConfigError, MachineError, MynahError, PausedError, machine_errors
 from mynah.job.base_model import SERVED, Base
 from mynah.job.options import Recipe
 from mynah.progress import Progress
@@ -68,16 +68,21 @@ class Training:
         }
         name = snapshot_name("mynah.run/1", inputs)
         training = cls(place.runs / name, model_name(name), place.models / model_name(name))
+        run = training.run
+        has_dialogues = bool(dialogues.counts["num_dialogues"])
         config = TrainConfig(
-            base=str(base.folder),
-            corpus=str(corpus.folder),
-            dialogues=str(dialogues.folder) if dialogues.counts["num_dialogues"] else "",
+            base=_place(base.folder, run, place),
+            corpus=_place(corpus.folder, run, place),
+            dialogues=_place(dialogues.folder, run, place) if has_dialogues else "",
+            lineage=base.lineage,
+            pool=recipe.pool,
             data=recipe.data,
             optimizer=recipe.optimizer,
             schedule=recipe.schedule,
             num_threads=recipe.num_threads,
             evaluate_every_s=recipe.evaluate_every_s,
             checkpoint_every_s=recipe.checkpoint_every_s,
+            record_every_s=recipe.record_every_s,
         )
         replace_file(training.run / "recipe.toml", dump_toml(config).encode())
         return training
@@ -96,7 +101,8 @@ class Training:
         """Start the process that trains, or goes on from the last checkpoint."""
         if not (self.model_folder / "config.json").is_file():
             (self.run / "result.json").unlink(missing_ok=True)  # of a model that was deleted
-        arguments = [str(self.run), str(self.model_folder), str(os.getpid())]
+        workspace = self.run.parent.parent
+        arguments = [str(self.run), str(self.model_folder), str(os.getpid()), str(workspace)]
         with machine_errors(self.run), (self.run / "worker.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "mynah.job.worker", *arguments],
@@ -114,6 +120,7 @@ class Training:
         Raises:
             MachineError: It ended without it.
             ConfigError: It ended because of a setting.
+            PausedError: A pause order stopped it, or did not let it begin.
         """
         tail = MetricsTail(self.run / "metrics.jsonl")
         while not until():
@@ -128,7 +135,8 @@ class Training:
         log = self.run / "worker.log"
         said = log.read_text(errors="replace").splitlines()[-2:]
         if code > 0 and len(said) == 2 and said[0].startswith("error: "):
-            kind = ConfigError if code == ConfigError.exit_code else MachineError
+            kinds = {kind.exit_code: kind for kind in (ConfigError, PausedError)}
+            kind = kinds.get(code, MachineError)
             message = said[0].removeprefix("error: ")
             return kind(f"training: {message}", hint=said[1].removeprefix("hint: "))
         if code > 0 and shutil.disk_usage(self.run).free < LEAST_FREE_BYTES:
@@ -141,6 +149,16 @@ class Training:
             f"the training process {how}; its log is {log}",
             hint="run the same command again: it goes on from the last checkpoint",
         )
+
+
+def _place(folder: Path, run: Path, workspace: Workspace) -> str:
+    """How a recipe names a folder: inside the workspace by its way from the run.
+
+    So a workspace that was moved still has the recipe that its record knows by its hash.
+    """
+    if folder.absolute().is_relative_to(workspace.root.absolute()):
+        return os.path.relpath(folder, run)
+    return str(folder)
 
 
 def stop_process(process: "subprocess.Popen[bytes]") -> None:

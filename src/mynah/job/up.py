@@ -8,7 +8,7 @@ same command goes on wherever the last one was stopped or killed.
 import json
 import subprocess
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,21 @@ from mynah.posts import (
     settle_withdrawn,
     withdrawn_posts,
 )
+from mynah.record.model_signature import model_digest
+from mynah.record.record import Record
+from mynah.record.statements import Body, ModelServed, ModelWithdrawn
 from mynah.search import SearchIndex, build_index, suggest_questions
 from mynah.serve import EnginePool, LlamaCppConfig
 from mynah.train import read_result
 from mynah.web import House, KeyStore, Stage, create_app
-from mynah.workspace import Artifact, Workspace, latest_artifact, locked, replace_file
+from mynah.workspace import (
+    Artifact,
+    Workspace,
+    file_sha256,
+    latest_artifact,
+    locked,
+    replace_file,
+)
 
 __all__ = ["MainJob", "run_up"]
 
@@ -60,13 +70,21 @@ class MainJob:
     console: Console
     house: House
     reporter: Reporter
+    record: Record
+    _served: dict[str, ModelServed] = field(default_factory=lambda: {})
+    """What the record says of the engines in use, by their names."""
     _worker: "subprocess.Popen[bytes] | None" = None
 
     @classmethod
     def open(
         cls, workspace: Workspace, options: Options, *, host: str, console: Console
     ) -> "MainJob":
-        """Open the database and make the rooms that need no artifact."""
+        """Open the record and the database and make the rooms that need no artifact.
+
+        Raises:
+            RecordError: The workspace had a record, and it is gone or damaged.
+        """
+        record = Record.open(workspace.root)
         stages = [Stage(name, title) for name, title in STAGES.items()]
         pool = EnginePool()
         ad_store = AdStore(workspace.state_db)
@@ -79,8 +97,9 @@ class MainJob:
             assistant=Assistant(pool, lambda: house.index),
             is_local=host in LOOPBACK,
             stages=stages,
+            record=record,
         )
-        return cls(workspace, options, console, house, Reporter(stages, console=console))
+        return cls(workspace, options, console, house, Reporter(stages, console=console), record)
 
     def read(self) -> Artifact:
         """Stage 1: posts, from the exports named or from the sample."""
@@ -108,7 +127,7 @@ class MainJob:
             return read_posts(paths, store, options=options, progress=stage)
         posts = add_posts(paths, store, options=options, progress=stage)
         if withdrawn := withdrawn_posts(store):
-            take_back(self.workspace, ids=withdrawn, progress=stage)
+            take_back(self.workspace, ids=withdrawn, record=self.record, progress=stage)
             posts = latest_artifact(store, kind=POSTS_KIND) or posts
         settle_withdrawn(store)
         return posts
@@ -137,10 +156,27 @@ class MainJob:
     def serve_base(self, base: Base) -> None:
         """Answer with the base until the trained model is there."""
         # One thread beside a trainer that uses every core: more would wait for one another.
-        self.house.pool.add(
-            load_engine(base.gguf, config=LlamaCppConfig(num_threads=1), model=base.name)
-        )
+        engine = load_engine(base.gguf, config=LlamaCppConfig(num_threads=1), model=base.name)
+        self._record_served(base.name, base.gguf, base.folder)
+        self.house.pool.add(engine)
         self.console.print(f"  The base model answers: {base.name}", markup=False)
+
+    def _record_served(self, name: str, gguf: Path, folder: Path) -> None:
+        """Write that a model answers from now on, and that what it replaces does no more."""
+        known = self.record.register()
+        made_from = ""
+        is_here = folder.absolute().parent == self.workspace.models.absolute()
+        if known.models and is_here:
+            digest = model_digest(folder).hex
+            made_from = digest if digest in known.models else ""
+        served = ModelServed(model=name, digest=file_sha256(gguf), made_from=made_from)
+        bodies: list[Body] = [] if served.digest in known.served else [served]
+        for old in self._served.values():
+            if old.digest != served.digest:
+                reason = f"{name} takes over"
+                bodies.append(ModelWithdrawn(model=old.model, digest=old.digest, reason=reason))
+        self.record.write_many(bodies)
+        self._served = {name: served}
 
     def corpus(self, posts: Artifact, base: Base) -> Training:
         """Stage 4: documents, tokens and dialogues, and the run they are for."""
@@ -172,7 +208,7 @@ class MainJob:
         return training
 
     def _take_back(self, post_id: str) -> dict[str, Any]:
-        return asdict(take_back(self.workspace, ids=[post_id]))
+        return asdict(take_back(self.workspace, ids=[post_id], record=self.record))
 
     def train(self, training: Training) -> None:
         """Stage 5 and 6: train, then quantise, in a process of their own."""
@@ -199,6 +235,7 @@ class MainJob:
         """Stage 7: the trained model takes over; no request is dropped."""
         with self.reporter.stage("swap") as stage:
             engine = load_engine(training.gguf, config=LlamaCppConfig(), model=training.model_name)
+            self._record_served(training.model_name, training.gguf, training.model_folder)
             self.house.pool.swap(engine)
             self.house.trained_at = training.gguf.stat().st_mtime
             self.samples(training, "after")

@@ -33,17 +33,22 @@ def _public(key: VerifierKey) -> SSlibKey:
     return SSlibKey.from_crypto(public, keyid=str(key), scheme="ed25519")
 
 
+@lru_cache(maxsize=8)
+def _signer(key: SigningKey) -> CryptoSigner:
+    return CryptoSigner(key.private, _public(key.verifier()))
+
+
 def seal(payload: bytes, key: SigningKey) -> bytes:
     """Sign ``payload``; return the envelope as canonical JSON."""
     envelope = Envelope(payload, PAYLOAD_TYPE, {})
-    envelope.sign(CryptoSigner(key.private, _public(key.verifier())))
+    envelope.sign(_signer(key))
     return canonical_json(envelope.to_dict())
 
 
 def add_signature(envelope: bytes, key: SigningKey) -> bytes:
     """Sign the payload of an envelope, too."""
     read = _read(envelope)
-    read.sign(CryptoSigner(key.private, _public(key.verifier())))
+    read.sign(_signer(key))
     return canonical_json(read.to_dict())
 
 

@@ -65,7 +65,7 @@ class Identity:
             raise RecordError(
                 f"{folder / 'ed25519.pem'} holds no Ed25519 key", hint="put the right file back"
             )
-        name = (folder / "name").read_text().strip()
+        name = (folder / "name").read_bytes().decode(errors="replace").strip()
         return cls(folder, SigningKey(check_name(name), private))
 
     @property
@@ -142,6 +142,11 @@ def _load(path: Path) -> object:
 
 def _make_keys(folder: Path) -> None:
     """Make what is missing, the name last; a key that is there is never replaced."""
+    if any((folder / "logs").glob("*")):
+        raise RecordError(
+            f"the identity in {folder} has lost its name, and logs are signed with it",
+            hint=f"put the file {folder / 'name'} back from your backup",
+        )
     for name, generate in (
         ("ed25519.pem", Ed25519PrivateKey.generate),
         ("model-signing.pem", lambda: ec.generate_private_key(ec.SECP256R1())),

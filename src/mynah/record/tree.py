@@ -174,7 +174,7 @@ def check_consistency(
     Source: RFC 9162, section 2.1.4.2.
     """
     rewritten = fault(f"the log of {new} leaves does not go on from the one of {old}: a fork")
-    if old > new or (old in (0, new) and proof):
+    if not 0 <= old <= new or (old in (0, new) and proof):
         raise rewritten
     if old == 0:
         if old_root != EMPTY_ROOT:

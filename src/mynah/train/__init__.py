@@ -3,14 +3,20 @@
 Reads token shards and a model; writes ``runs/<run>/`` and the model it ends with.
 """
 
-from mynah.train.config import DataConfig, OptimizerConfig, ScheduleConfig, TrainConfig
+from mynah.train.config import (
+    DataConfig,
+    LineageConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
 from mynah.train.data import Batch, CorpusSource, DataOrder, DialogueSource, make_batch
 from mynah.train.evaluate import HeldOut, batch_loss
 from mynah.train.exposure import Exposure, find_exposures
 from mynah.train.loop import Trainer, TrainResult
 from mynah.train.loss import linear_cross_entropy
 from mynah.train.run import read_result, run_training
-from mynah.train.throughput import flop_per_token, measure_peak_flop_per_s
+from mynah.train.throughput import batch_flop, measure_peak_flop_per_s, steps_flop
 
 __all__ = [
     "Batch",
@@ -20,17 +26,19 @@ __all__ = [
     "DialogueSource",
     "Exposure",
     "HeldOut",
+    "LineageConfig",
     "OptimizerConfig",
     "ScheduleConfig",
     "TrainConfig",
     "TrainResult",
     "Trainer",
+    "batch_flop",
     "batch_loss",
     "find_exposures",
-    "flop_per_token",
     "linear_cross_entropy",
     "make_batch",
     "measure_peak_flop_per_s",
     "read_result",
     "run_training",
+    "steps_flop",
 ]

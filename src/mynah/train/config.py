@@ -1,11 +1,20 @@
 """The recipe of a training run. Reads nothing; the loop, the data and the pages read it."""
 
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-__all__ = ["DataConfig", "OptimizerConfig", "ScheduleConfig", "TrainConfig"]
+__all__ = [
+    "DataConfig",
+    "LineageConfig",
+    "OptimizerConfig",
+    "ScheduleConfig",
+    "TrainConfig",
+    "placed",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,17 +83,40 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LineageConfig:
+    """What the base is, for the record. A base that the record has made needs none of it."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    is_scratch: bool = False
+    """Random weights: nothing to descend from."""
+    name: Annotated[str, Field(max_length=200)] = ""
+    """As its maker calls it; empty is the name of its folder."""
+    digest: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    """SHA-256 of the one file that it was read from; empty is the digest of its folder."""
+    flop: Annotated[str, Field(pattern=r"^((0|[1-9][0-9]{0,39}))?$")] = ""
+    """FLOP of its whole lineage, a decimal number; empty when nobody knows."""
+    basis: Annotated[str, Field(max_length=500)] = "nobody has said how it was trained"
+    """Where that number is from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     """Everything that decides what a run computes."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     base: str
-    """Folder of the checkpoint to go on from, in Hugging Face layout."""
+    """Folder of the checkpoint to go on from, in Hugging Face layout. Here and below, a relative
+    path begins at the run's folder, so that a workspace can be moved."""
     corpus: str
     """Folder of the corpus snapshot."""
     dialogues: str
     """Folder of the dialogues; empty when there are none."""
+    lineage: LineageConfig = field(default_factory=LineageConfig)
+    """What the base is."""
+    pool: Annotated[str, Field(min_length=1, max_length=200)] = "local"
+    """Name of the machines that train, the same for every run on them."""
     data: DataConfig = field(default_factory=DataConfig)
     """Which documents a step reads."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -97,3 +129,13 @@ class TrainConfig:
     """Seconds of training between evaluations."""
     checkpoint_every_s: Annotated[float, Field(ge=0)] = 60.0
     """Seconds of training between checkpoints; a kill loses at most these."""
+    record_every_s: Annotated[float, Field(ge=0)] = 30.0
+    """Seconds between two statements of progress in the record."""
+
+
+def placed(run: Path, folder: str) -> Path:
+    """A folder that the recipe of ``run`` names, relative or not.
+
+    By its name alone: ``..`` must not follow a ``runs`` that is a link to another disk.
+    """
+    return Path(os.path.normpath(run / folder))

@@ -192,6 +192,20 @@ class DataOrder:
             (int(self.document_M[m]), int(self.start_M[m]), int(self.length_M[m])) for m in chosen
         ]
 
+    def work_of(self, num_steps: int) -> tuple[int, int]:
+        """Tokens that the first ``num_steps`` steps read, and pairs of tokens in attention.
+
+        A pair is a token and itself or one before it in its piece. Exact, and quick for any
+        number of steps.
+        """
+        num_epochs, place = divmod(num_steps, self.steps_per_epoch)
+        pairs_M = self.length_M * (self.length_M + 1) // 2
+        self._enter(num_epochs)
+        last = np.searchsorted(self._end_M, place * self.tokens_per_step, side="right")
+        part = self._order_M[: int(last)]
+        num_tokens = num_epochs * int(self.length_M.sum()) + int(self.length_M[part].sum())
+        return num_tokens, num_epochs * int(pairs_M.sum()) + int(pairs_M[part].sum())
+
     def step_of(self, document: int, *, epoch: int = 0) -> int:
         """Return the first step of ``epoch`` that reads ``document``; the inverse of ``pieces``."""
         self._enter(epoch)

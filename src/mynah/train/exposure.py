@@ -15,7 +15,7 @@ import polars as pl
 
 from mynah.corpus import TokenShard
 from mynah.errors import DataError
-from mynah.train.config import DataConfig
+from mynah.train.config import DataConfig, placed
 from mynah.train.data import CorpusSource, DataOrder, DialogueSource
 
 __all__ = ["Exposure", "find_exposures"]
@@ -78,7 +78,7 @@ def find_exposures(run: Path, post_ids: Collection[str]) -> list[Exposure]:
 
 def _place(run: Path, recorded: str) -> Path:
     """Where a folder of the recipe is now: a workspace that was moved brings it along."""
-    path = Path(recorded)
+    path = placed(run, recorded)
     moved = run.parent.parent / path.parent.name / path.name
     return moved if recorded and moved.is_dir() else path
 

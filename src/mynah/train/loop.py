@@ -1,7 +1,7 @@
 """The loop: read a batch, step, measure, now and then evaluate and save. One process.
 
-Reads a corpus, dialogues and a base checkpoint; writes ``metrics.jsonl`` and ``checkpoints/``
-of a run, and its result.
+Reads a corpus, dialogues and a base checkpoint; writes ``metrics.jsonl``, ``spent.json`` and
+``checkpoints/`` of a run, its result, and what the record is to know of it.
 """
 
 import gc
@@ -19,17 +19,29 @@ import torch
 
 from mynah.errors import CheckpointError, machine_errors
 from mynah.model import Llama
+from mynah.record.model_signature import model_digest
+from mynah.record.runs import RunRecord, Spent
 from mynah.train.config import TrainConfig
 from mynah.train.data import Batch, DataOrder, Piece, make_batch
 from mynah.train.evaluate import HeldOut, autocast, batch_loss
 from mynah.train.schedule import learning_rate_share, run_share
+from mynah.train.spent import keep_spent, spent_before
 from mynah.train.state import Counters, latest_checkpoint, load_state, save_state
-from mynah.train.throughput import flop_per_token
+from mynah.train.throughput import batch_flop, steps_flop
 from mynah.workspace import replace_file
 
 __all__ = ["TrainResult", "Trainer"]
 
 logger = logging.getLogger(__name__)
+
+NUM_DEVICES = 1
+"""One process: its threads are one device."""
+DIGEST_SHARE = 1 / 400
+"""Of the time, at most, that goes into hashing checkpoints that are neither a pause's nor the
+last. SHA-256 takes about a second for the 1.6 GB of a small model: at every save, that second
+would be 2% of a minute of training. A thread beside the loop would take it from the same cores."""
+FIRST_GUESS_BYTES_PER_S = 1e9
+"""How fast a checkpoint is hashed, before the first has been."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +59,10 @@ class TrainResult:
     skipped_steps: int
     num_resumed_steps: int
     """Steps that an earlier process had done before this one went on; 0 for an unbroken run."""
+    flop: int = 0
+    """Counted in this run, work that a kill undid included."""
+    device_s: float = 0.0
+    """Devices times seconds, likewise."""
 
 
 class Trainer:
@@ -79,6 +95,8 @@ class Trainer:
         self.peak_flop_per_s = peak_flop_per_s
         self.counters = Counters()
         self.num_resumed_steps = 0
+        self._clock_s = self._recorded_s = self._digested_s = time.perf_counter()
+        self._digest_bytes_per_s = FIRST_GUESS_BYTES_PER_S
         optimizer = config.optimizer
         matrices = [w for w in model.parameters() if w.ndim > 1]
         vectors = [w for w in model.parameters() if w.ndim <= 1]
@@ -99,46 +117,66 @@ class Trainer:
         counters = self.counters
         return run_share(self.config.schedule, step=counters.step, elapsed_s=counters.elapsed_s)
 
-    def resume(self) -> bool:
-        """Go on from the latest checkpoint, if there is one."""
-        checkpoint = latest_checkpoint(self.folder / "checkpoints")
-        if checkpoint is None:
-            return False
-        self.counters = load_state(checkpoint, self.model, self.optimizer)
-        self.num_resumed_steps = self.counters.step
-        _drop_metrics_after(self.folder / "metrics.jsonl", self.counters.step)
-        logger.info("resumed at step %d", self.counters.step)
-        return True
+    def resume(self, recorded: Spent) -> None:
+        """Go on from the latest checkpoint, if there is one; what came after it stays spent.
 
-    def run(self, *, keep_going: Callable[[], bool] = lambda: True) -> TrainResult | None:
+        Args:
+            recorded: What the record says that the run has used.
+        """
+        checkpoint = latest_checkpoint(self.folder / "checkpoints")
+        if checkpoint is not None:
+            self.counters = load_state(checkpoint, self.model, self.optimizer)
+            self.num_resumed_steps = self.counters.step
+            logger.info("resumed at step %d", self.counters.step)
+        counters = self.counters
+        flop = steps_flop(self.model.config, self.orders, counters.step)
+        at_least = Spent(flop=flop, device_s=counters.elapsed_s, tokens=counters.tokens)
+        for spent in (at_least, recorded, spent_before(self.folder)):
+            counters.spent = counters.spent.at_least(spent)
+        keep_spent(self.folder, counters.spent)
+        # A process that was killed before its first checkpoint has left its lines, too.
+        step = counters.step if counters.base_bits_per_byte else -1
+        _drop_metrics_after(self.folder / "metrics.jsonl", step)
+
+    def run(
+        self, record: RunRecord, *, keep_going: Callable[[], bool] = lambda: True
+    ) -> TrainResult | None:
         """Train until the schedule ends.
 
         Args:
+            record: Told what is used; asked before each step whether a pause order covers it.
             keep_going: Asked before each step; when false, a checkpoint is saved and the run
                 stops where it is, to be resumed.
 
         Returns:
             The result, or ``None`` when it was stopped.
+
+        Raises:
+            PausedError: A pause order covers the run: it has stopped at a checkpoint.
+            RecordError: The record cannot be written, or the checkpoint is not the paused one.
         """
-        if not self.resume():
-            # A process that was killed before its first checkpoint has left its lines.
-            _drop_metrics_after(self.folder / "metrics.jsonl", -1)
+        self.resume(record.spent)
+        counters = self.counters
+        self._clock_s = time.perf_counter()
+        record.begin(counters.step, counters.spent, self._saved_digest)
+        if not counters.base_bits_per_byte:
             base = self.held_out.bits_per_byte(self.model)
-            self.counters.base_bits_per_byte = base
+            counters.base_bits_per_byte = base
             self._log({"step": 0, "elapsed_s": 0.0, "heldout_bits_per_byte": base})
         gc.collect()
         gc.disable()  # a collection in the middle of a step costs tens of milliseconds
         try:
-            return self._run_on(keep_going)
+            return self._run_on(record, keep_going)
         finally:
             gc.enable()
 
-    def _run_on(self, keep_going: Callable[[], bool]) -> TrainResult | None:
+    def _run_on(self, record: RunRecord, keep_going: Callable[[], bool]) -> TrainResult | None:
         counters, config = self.counters, self.config
         evaluated_s = saved_s = counters.elapsed_s
         while self.share < 1.0:
+            self._stop_if_ordered(record)
             if not keep_going():
-                self._save()
+                self._tell(record, digest=self._saved_digest())
                 return None
             metrics = self._step()
             is_last = self.share >= 1.0
@@ -149,9 +187,37 @@ class Trainer:
                 gc.collect()
             self._log(metrics)
             if is_last or counters.elapsed_s - saved_s >= config.checkpoint_every_s:
-                self._save()
+                checkpoint = self._save()
                 saved_s = counters.elapsed_s
+                self._tell(record, digest=self._affordable_digest(checkpoint))
+            elif time.perf_counter() - self._recorded_s >= config.record_every_s:
+                self._tell(record)
+        self._stop_if_ordered(record)
         return self._result()
+
+    def _stop_if_ordered(self, record: RunRecord) -> None:
+        order = record.stop_order(self.counters.flop)
+        if order is not None:
+            digest = self._saved_digest()
+            raise record.pause(order, self.counters.step, self.counters.spent, digest)
+
+    def _tell(self, record: RunRecord, *, digest: str = "") -> None:
+        record.progress(self.counters.step, self.counters.spent, digest=digest)
+        self._recorded_s = time.perf_counter()
+
+    def _saved_digest(self) -> str:
+        return model_digest(self._save()).hex
+
+    def _affordable_digest(self, checkpoint: Path) -> str:
+        """Digest of a checkpoint, or nothing when it is too early for the next one."""
+        num_bytes = sum(path.stat().st_size for path in checkpoint.iterdir())
+        began_s = time.perf_counter()
+        if (began_s - self._digested_s) * DIGEST_SHARE < num_bytes / self._digest_bytes_per_s:
+            return ""
+        digest = model_digest(checkpoint).hex
+        self._digested_s = time.perf_counter()
+        self._digest_bytes_per_s = num_bytes / (self._digested_s - began_s)
+        return digest
 
     def _batches(self) -> list[Batch]:
         """Return what the next step reads, in batches that fit the memory, short pieces first."""
@@ -205,8 +271,11 @@ class Trainer:
         counters.step += 1
         counters.tokens += num_tokens
         counters.elapsed_s += step_time_s
+        flop = sum(batch_flop(self.model.config, batch) for batch in batches)
+        counters.flop += flop
+        counters.spent_tokens += num_tokens
+        self._count_seconds()
         share = self.share
-        flop = sum(b.num_tokens * flop_per_token(self.model.config, b.packing) for b in batches)
         return {
             "step": counters.step,
             "loss": loss if math.isfinite(loss) else None,
@@ -218,7 +287,15 @@ class Trainer:
             "elapsed_s": counters.elapsed_s,
             "remaining_s": counters.elapsed_s * (1.0 - share) / share,
             "mfu": flop / step_time_s / self.peak_flop_per_s,
+            "flop": counters.flop,
+            "device_s": counters.device_s,
+            "spent_tokens": counters.spent_tokens,
         }
+
+    def _count_seconds(self) -> None:
+        now_s = time.perf_counter()
+        self.counters.device_s += NUM_DEVICES * (now_s - self._clock_s)
+        self._clock_s = now_s
 
     def _skip(self, loss: float) -> None:
         self.counters.skipped_steps += 1
@@ -233,8 +310,9 @@ class Trainer:
         with machine_errors(self.folder), (self.folder / "metrics.jsonl").open("a") as stream:
             stream.write(json.dumps(metrics) + "\n")
 
-    def _save(self) -> None:
-        save_state(self.folder / "checkpoints", self.model, self.optimizer, self.counters)
+    def _save(self) -> Path:
+        folder = self.folder / "checkpoints"
+        return save_state(folder, self.model, self.optimizer, self.counters)
 
     def _result(self) -> TrainResult:
         counters = self.counters
@@ -248,6 +326,8 @@ class Trainer:
             peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             skipped_steps=counters.skipped_steps,
             num_resumed_steps=self.num_resumed_steps,
+            flop=counters.flop,
+            device_s=counters.device_s,
         )
 
 

@@ -1,7 +1,8 @@
 """One training run, from its recipe to a model in Hugging Face layout.
 
 Reads ``recipe.toml`` of the run's folder, and what it names; writes ``metrics.jsonl``,
-``checkpoints/``, ``result.json``, and the model when it is done.
+``spent.json``, ``checkpoints/``, ``result.json``, the signed model when it is done, and the
+record: without its leaves no step is done.
 """
 
 import json
@@ -19,9 +20,13 @@ from mynah.config import load_config
 from mynah.corpus import CORPUS_KIND, DIALOGUES_KIND, SEPARATOR, TokenShard
 from mynah.errors import ConfigError, DataError
 from mynah.model import CHATML_TEMPLATE, Llama, load_checkpoint, save_checkpoint
+from mynah.record.model_signature import model_digest, sign_model
+from mynah.record.record import Record
+from mynah.record.runs import RunRecord
 from mynah.train.allocation import keep_freed_memory
-from mynah.train.config import TrainConfig
+from mynah.train.config import TrainConfig, placed
 from mynah.train.data import CorpusSource, DataOrder, DialogueSource
+from mynah.train.declaration import declare_run
 from mynah.train.evaluate import HeldOut
 from mynah.train.loop import Trainer, TrainResult
 from mynah.train.throughput import measure_peak_flop_per_s
@@ -47,17 +52,22 @@ def run_training(
     run: Path,
     model_folder: Path,
     *,
+    record: Record,
     keep_going: Callable[[], bool] = lambda: True,
     wait_s: float = 0.0,
+    complete: Callable[[Path], object] = lambda _: None,
 ) -> TrainResult | None:
     """Run the recipe in ``run``, or go on with it; write the model to ``model_folder``.
 
     Args:
         run: Folder with ``recipe.toml``.
         model_folder: Where the finished model goes.
+        record: Where the run is declared, counted and ended; its pause orders bind the run.
         keep_going: Asked before each step; when false, the run saves a checkpoint and stops.
         wait_s: How long to wait for another process that trains this run, such as one whose
             parent was killed and that still saves its checkpoint.
+        complete: Puts into ``model_folder`` what else belongs there, such as the file that is
+            served, before the folder is hashed and signed.
 
     Returns:
         The result, or ``None`` when it was stopped.
@@ -66,6 +76,8 @@ def run_training(
         ConfigError: The recipe is wrong, or another process runs it.
         CheckpointError: The base or a checkpoint cannot be read.
         MachineError: The disk is full.
+        PausedError: A pause order covers the run; it has stopped at a checkpoint.
+        RecordError: The record cannot be written, or says otherwise.
     """
     busy = ConfigError(
         f"another process trains {run}", hint="wait for it, or stop it, then run this again"
@@ -78,10 +90,16 @@ def run_training(
         keep_freed_memory()
         torch.set_num_threads(config.num_threads)
         trainer = _make_trainer(config, run)
-        result = trainer.run(keep_going=keep_going)
+        declared = declare_run(trainer, run, model_folder.name, record=record)
+        ledger = RunRecord.open(record, declared)
+        result = trainer.run(ledger, keep_going=keep_going)
         if result is None:
             return None
-        _export(trainer.model, Path(config.base), model_folder)
+        _export(trainer.model, placed(run, config.base), model_folder)
+        complete(model_folder)
+        sign_model(model_folder, record.identity)
+        digest = model_digest(model_folder)
+        ledger.finish(trainer.counters.step, trainer.counters.spent, digest)
         replace_file(run / "result.json", json.dumps(asdict(result)).encode())
         # The model is what the run was for; its optimizer state is three times as large.
         shutil.rmtree(run / "checkpoints", ignore_errors=True)
@@ -89,11 +107,11 @@ def run_training(
 
 
 def _make_trainer(config: TrainConfig, run: Path) -> Trainer:
-    shape, weights = load_checkpoint(Path(config.base))
+    shape, weights = load_checkpoint(placed(run, config.base))
     model = Llama(shape)
     model.load_state_dict(weights, strict=True)
     del weights
-    corpus = _read(Path(config.corpus), CORPUS_KIND)
+    corpus = _read(placed(run, config.corpus), CORPUS_KIND)
     boundary = _boundary(corpus)
     data = config.data
     documents = CorpusSource(TokenShard(corpus.folder / "train"), boundary=boundary)
@@ -105,7 +123,7 @@ def _make_trainer(config: TrainConfig, run: Path) -> Trainer:
         )
     orders = [_order(documents, config, round(data.tokens_per_step * (1.0 - share)))]
     if share > 0.0:
-        folder = _read(Path(config.dialogues), DIALOGUES_KIND).folder
+        folder = _read(placed(run, config.dialogues), DIALOGUES_KIND).folder
         starts = np.load(folder / "replies.npy")
         if len(starts):
             shard = TokenShard(folder / "train")

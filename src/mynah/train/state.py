@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mynah.errors import CheckpointError, machine_errors
+from mynah.record.runs import Spent
 from mynah.workspace import replace_file
 
 __all__ = ["Counters", "latest_checkpoint", "load_state", "save_state"]
@@ -40,6 +41,22 @@ class Counters:
     """Of the base model, before the first step."""
     bits_per_byte: float = 0.0
     """Of the model at its last evaluation."""
+    flop: int = 0
+    """Counted so far, work that a kill undid included; so are the next two. See ``spent``."""
+    device_s: float = 0.0
+    """Devices times seconds."""
+    spent_tokens: int = 0
+    """Tokens trained on."""
+
+    @property
+    def spent(self) -> Spent:
+        """What the run has used."""
+        return Spent(flop=self.flop, device_s=self.device_s, tokens=self.spent_tokens)
+
+    @spent.setter
+    def spent(self, value: Spent) -> None:
+        self.flop, self.device_s = value.flop, value.device_s
+        self.spent_tokens = value.tokens
 
 
 def _moments(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[str, torch.Tensor]:

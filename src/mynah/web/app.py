@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mynah import __version__
 from mynah.web.api import add_error_handlers, api_router
 from mynah.web.house import House
+from mynah.web.log_files import log_router
 from mynah.web.login import LoginGate, login_router, session_secret
 from mynah.web.pages import register_pages
 from mynah.web.shell import STATIC, head_html
@@ -45,6 +46,7 @@ def create_app(house: House) -> FastAPI:
     app.include_router(api_router(house))
     add_error_handlers(app)
     app.include_router(login_router(house))
+    app.include_router(log_router(house))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     @app.get("/favicon.svg", include_in_schema=False)

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from mynah.ads import AdServer, AdStore
 from mynah.chat import Assistant
+from mynah.record.record import Record
+from mynah.record.thresholds import THRESHOLDS, Threshold
 from mynah.search import SearchIndex
 from mynah.serve import EnginePool
 from mynah.web.keys import KeyStore
@@ -77,6 +79,10 @@ class House:
     take_back: Callable[[str], Mapping[str, Any]] | None = None
     """Takes the post of an id back everywhere and returns the receipt as plain data. Set by the
     job; ``None`` while no post can be taken back. May take seconds and raise a ``MynahError``."""
+    record: Record | None = None
+    """What was trained, paused, shared and taken back; open from the first start on."""
+    thresholds: tuple[Threshold, ...] = THRESHOLDS
+    """Amounts of compute that the Record page draws a line at."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property

@@ -21,9 +21,10 @@ from mynah.web.shell import head_html
 
 __all__ = ["LoginGate", "login_router", "session_secret"]
 
-OPEN_PATHS = ("/login", "/healthz", "/metrics", "/openapi.json", "/favicon.svg")
-OPEN_FOLDERS = ("/v1/", "/static/", "/_nicegui/")
-"""The API checks its own keys; style and scripts hold nothing of the network's."""
+OPEN_PATHS = ("/login", "/log", "/healthz", "/metrics", "/openapi.json", "/favicon.svg")
+OPEN_FOLDERS = ("/v1/", "/static/", "/_nicegui/", "/log/")
+"""The API checks its own keys; style and scripts hold nothing of the network's; the record's log
+is there for strangers to check."""
 
 
 def session_secret() -> str:

@@ -40,8 +40,11 @@ ROOMS = (
     Room("Posts", "/posts", "p"),
     Room("Train", "/train", "t"),
     Room("Ads", "/ads", "d"),
+    Room("Record", "/record", "r"),
 )
-"""Rooms that exist, in the order of the rail. A phone's bottom bar holds five."""
+"""Rooms that exist, in the order of the rail."""
+NUM_AT_HAND = 4
+"""Rooms in a phone's bottom bar; the rest stand under More."""
 
 _KEYS = (
     ("/", "go to the box"),
@@ -97,16 +100,28 @@ def _rail(current: str) -> None:
     with box("nav", "rail", aria_label="Rooms"):
         with box("span", "rail-bird", title="mynah"):
             icon("mynah")
-        for room in ROOMS:
-            here = {"aria_current": "page"} if room.name == current else {}
-            with ui.element("a").classes("rail-link") as anchor:
-                anchor.props["href"] = room.path
-                anchor.props["data-key"] = room.key
-                anchor.props["title"] = f"{room.name} (g {room.key})"
-                for name, value in here.items():
-                    anchor.props[name.replace("_", "-")] = value
-                icon(room.name.lower())
-                text("span", room.name)
+        for room in ROOMS[:NUM_AT_HAND]:
+            _rail_link(room, is_current=room.name == current)
+        others = ROOMS[NUM_AT_HAND:]
+        with box("div", "rail-rest", id="more-rooms", data_rest=""):
+            for room in others:
+                _rail_link(room, is_current=room.name == current)
+        here = " is-current" if current in {room.name for room in others} else ""
+        with box("button", f"rail-link rail-more{here}", data_more="", type="button",
+                 aria_expanded="false", aria_controls="more-rooms"):  # fmt: skip
+            icon("more")
+            text("span", "More")
+
+
+def _rail_link(room: Room, *, is_current: bool) -> None:
+    with ui.element("a").classes("rail-link") as anchor:
+        anchor.props["href"] = room.path
+        anchor.props["data-key"] = room.key
+        anchor.props["title"] = f"{room.name} (g {room.key})"
+        if is_current:
+            anchor.props["aria-current"] = "page"
+        icon(room.name.lower())
+        text("span", room.name)
 
 
 def _top_line(house: House, network: str) -> None:

@@ -7,6 +7,8 @@ __all__ = [
     "absolute_time",
     "duration",
     "exact_number",
+    "flop_exact",
+    "flop_words",
     "plural",
     "post_time",
     "relative_time",
@@ -76,6 +78,19 @@ def exact_number(count: float) -> str:
     """Every digit before the point, grouped by thousands; two after it when the count is small."""
     digits = 0 if float(count).is_integer() or abs(count) >= 100 else 2
     return f"{count:,.{digits}f}"
+
+
+def flop_words(flop: int) -> str:
+    """Floating-point operations as the command line takes them: ``2.1e25``."""
+    if flop < 10_000:
+        return exact_number(flop)
+    mantissa, _, power = f"{flop:.1e}".partition("e+")
+    return f"{mantissa.removesuffix('.0')}e{int(power)}"
+
+
+def flop_exact(flop: int) -> str:
+    """Every digit of them, for hovering."""
+    return f"{flop:,} floating-point operations"
 
 
 def plural(count: int, noun: str, nouns: str = "") -> str:

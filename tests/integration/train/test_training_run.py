@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.fakes.recorded_training import ledger_of, train
 from tests.fakes.tiny_network import Network
 
 from mynah.corpus import DialogueConfig, build_dialogues, write_shard
@@ -27,7 +28,6 @@ from mynah.train import (
     Trainer,
     TrainResult,
     read_result,
-    run_training,
 )
 from mynah.train.run import _make_trainer  # pyright: ignore[reportPrivateUsage]
 from mynah.workspace import locked, writing_artifact
@@ -94,7 +94,7 @@ def unbroken(
     torch.set_num_threads(1)
     root = tmp_path_factory.mktemp("unbroken")
     run = network.write_run(root / "run", network.config(num_steps=12))
-    result = run_training(run, root / "model")
+    result = train(run, root / "model")
     assert result is not None
     return run, root / "model", result
 
@@ -162,12 +162,12 @@ def test_a_stopped_run_ends_where_an_unbroken_one_does(
     run = network.write_run(tmp_path / "run", network.config(num_steps=12))
     result = None
     for num_steps in stops:
-        result = run_training(run, tmp_path / "model", keep_going=stops_after(num_steps))
+        result = train(run, tmp_path / "model", keep_going=stops_after(num_steps))
         if sum(stops) < 12:
             assert result is None
             assert not (tmp_path / "model").exists()
             assert len(list((run / "checkpoints").iterdir())) == 1
-    result = result or run_training(run, tmp_path / "model")
+    result = result or train(run, tmp_path / "model")
     assert result is not None
     assert losses_of(run) == losses_of(unbroken[0])
     assert_same_model(tmp_path / "model", unbroken[1])
@@ -177,6 +177,7 @@ def test_a_stopped_run_ends_where_an_unbroken_one_does(
 
 def start_worker(run: Path, model: Path) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "mynah.job.worker", str(run), str(model), str(os.getpid())]
+    command.append(str(run.parent))
     return subprocess.Popen(
         command, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
@@ -199,11 +200,11 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     with start_worker(run, tmp_path / "model") as process:
         wait_for_steps(run, process, 4)
         with pytest.raises(ConfigError, match="another process trains"):
-            run_training(run, tmp_path / "model")
+            train(run, tmp_path / "model")
         process.send_signal(signal.SIGKILL)
     with (run / "metrics.jsonl").open("a") as stream:
         stream.write('{"step": 13, "loss": 1.')  # as a kill in the middle of a write leaves it
-    result = run_training(run, tmp_path / "model")
+    result = train(run, tmp_path / "model")
     assert result is not None
     assert result.num_resumed_steps > 0
     assert losses_of(run) == losses_of(unbroken[0])
@@ -218,7 +219,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(
 ):
     run = network.write_run(tmp_path / "run", network.config(num_steps=12))
     (run / "metrics.jsonl").write_bytes((unbroken[0] / "metrics.jsonl").read_bytes()[:2000])
-    run_training(run, tmp_path / "model")
+    train(run, tmp_path / "model")
     assert losses_of(run) == losses_of(unbroken[0])
 
 
@@ -228,8 +229,8 @@ def test_a_run_killed_between_its_end_and_its_result_repeats_nothing(
     """Everything is saved, the model is not written: the next process only writes it."""
     run = network.write_run(tmp_path / "run", network.config(num_steps=12))
     trainer = _make_trainer(network.config(num_steps=12), run)
-    first = trainer.run()
-    result = run_training(run, tmp_path / "model")
+    first = trainer.run(ledger_of(trainer, run))
+    result = train(run, tmp_path / "model")
     assert result == replace(
         first, num_resumed_steps=12, peak_memory_bytes=result.peak_memory_bytes
     )
@@ -240,23 +241,23 @@ def test_a_run_killed_between_its_end_and_its_result_repeats_nothing(
 def test_a_finished_run_is_not_run_again(unbroken: Unbroken):
     run, model, result = unbroken
     before = (run / "metrics.jsonl").read_bytes()
-    assert run_training(run, model, keep_going=lambda: False) == result
+    assert train(run, model, keep_going=lambda: False) == result
     assert (run / "metrics.jsonl").read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "counters.json"])
 def test_a_checkpoint_cut_short_is_refused(network: Network, tmp_path: Path, name: str):
     run = network.write_run(tmp_path / "run", network.config())
-    assert run_training(run, tmp_path / "model", keep_going=stops_after(2)) is None
+    assert train(run, tmp_path / "model", keep_going=stops_after(2)) is None
     (checkpoint,) = (run / "checkpoints").iterdir()
     path = checkpoint / name
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(CheckpointError, match="cannot be read") as caught:
-        run_training(run, tmp_path / "model")
+        train(run, tmp_path / "model")
     assert str(checkpoint) in caught.value.message
     assert "delete that folder" in caught.value.hint
     rmtree(checkpoint)  # as the hint says
-    assert run_training(run, tmp_path / "model", keep_going=lambda: False) is None
+    assert train(run, tmp_path / "model", keep_going=lambda: False) is None
     assert [row["step"] for row in rows_of(run)] == [0]
 
 
@@ -279,7 +280,7 @@ def poisoned(trainer: Trainer, steps: set[int]) -> Callable[[], bool]:
 def test_steps_that_are_not_finite_are_skipped_and_counted(network: Network, tmp_path: Path):
     run = network.write_run(tmp_path / "run", network.config())
     trainer = _make_trainer(network.config(), run)
-    result = trainer.run(keep_going=poisoned(trainer, {2, 3}))
+    result = trainer.run(ledger_of(trainer, run), keep_going=poisoned(trainer, {2, 3}))
     assert result is not None
     assert result.skipped_steps == 2
     assert result.steps == 6
@@ -291,9 +292,11 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(network: Network, tmp
 
 def test_too_many_skipped_steps_end_the_run(network: Network, tmp_path: Path):
     config = network.config(optimizer=OptimizerConfig(lr=1e-3, max_skipped_steps=2))
-    trainer = _make_trainer(config, network.write_run(tmp_path / "run", config))
+    run = network.write_run(tmp_path / "run", config)
+    trainer = _make_trainer(config, run)
+    record = ledger_of(trainer, run)
     with pytest.raises(CheckpointError, match="3 steps") as caught:
-        trainer.run(keep_going=poisoned(trainer, {1, 2, 3, 4}))
+        trainer.run(record, keep_going=poisoned(trainer, {1, 2, 3, 4}))
     assert "learning rate" in caught.value.hint
 
 
@@ -304,14 +307,14 @@ def test_a_full_disk_leaves_the_former_checkpoint(network: Network, tmp_path: Pa
     if os.getuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("needs to be root and to mount a small file system")
     try:
-        assert run_training(run, tmp_path / "model", keep_going=stops_after(3)) is None
+        assert train(run, tmp_path / "model", keep_going=stops_after(3)) is None
         with pytest.raises(MachineError, match="disk is full") as caught:
-            run_training(run, tmp_path / "model", keep_going=stops_after(1))
+            train(run, tmp_path / "model", keep_going=stops_after(1))
         assert caught.value.hint
         (kept,) = (run / "checkpoints").iterdir()
         assert kept.name == "step-00000003"
         subprocess.run(["mount", "-o", "remount,size=8m", str(run / "checkpoints")], check=True)
-        assert run_training(run, tmp_path / "model") is not None
+        assert train(run, tmp_path / "model") is not None
     finally:
         subprocess.run(["umount", str(run / "checkpoints")], check=True)
 
@@ -319,13 +322,13 @@ def test_a_full_disk_leaves_the_former_checkpoint(network: Network, tmp_path: Pa
 def test_a_save_removes_what_a_killed_one_left(network: Network, tmp_path: Path):
     run = network.write_run(tmp_path / "run", network.config())
     (run / "checkpoints" / ".step-00000001.writing").mkdir(parents=True)
-    run_training(run, tmp_path / "model", keep_going=stops_after(2))
+    train(run, tmp_path / "model", keep_going=stops_after(2))
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000002"]
 
 
 def test_posts_alone_train_too(network: Network, tmp_path: Path):
     config = network.config(dialogues="")
-    result = run_training(network.write_run(tmp_path / "run", config), tmp_path / "model")
+    result = train(network.write_run(tmp_path / "run", config), tmp_path / "model")
     assert result is not None
     assert result.bits_per_byte < result.base_bits_per_byte
 
@@ -336,7 +339,7 @@ def test_dialogues_without_one_are_no_obstacle(network: Network, tmp_path: Path)
     )
     assert empty.counts["num_dialogues"] == 0
     config = network.config(num_steps=1, dialogues=str(empty.folder))
-    assert run_training(network.write_run(tmp_path / "run", config), tmp_path / "model")
+    assert train(network.write_run(tmp_path / "run", config), tmp_path / "model")
 
 
 def change(config: TrainConfig, field: str, folder: Path) -> TrainConfig:
@@ -352,7 +355,7 @@ def test_a_missing_input_is_named(
 ):
     config = change(network.config(), field, tmp_path / "nowhere")
     with pytest.raises(error, match="nowhere"):
-        run_training(network.write_run(tmp_path / "run", config), tmp_path / "model")
+        train(network.write_run(tmp_path / "run", config), tmp_path / "model")
 
 
 def test_a_corpus_without_training_documents_is_refused(network: Network, tmp_path: Path):
@@ -362,7 +365,7 @@ def test_a_corpus_without_training_documents_is_refused(network: Network, tmp_pa
         write_shard(writer.folder / "train", [], post_ids=[], vocab_size=400)
     config = change(network.config(), "corpus", writer.artifact.folder)
     with pytest.raises(DataError, match="no training document"):
-        run_training(network.write_run(tmp_path / "run", config), tmp_path / "model")
+        train(network.write_run(tmp_path / "run", config), tmp_path / "model")
 
 
 def test_a_damaged_corpus_is_named(network: Network, tmp_path: Path):
@@ -371,7 +374,7 @@ def test_a_damaged_corpus_is_named(network: Network, tmp_path: Path):
     (corpus / "train.bin").write_bytes(bytes(byte ^ 1 for byte in content))
     config = change(network.config(), "corpus", corpus)
     with pytest.raises(DataError, match=r"train\.bin is damaged") as refused:
-        run_training(network.write_run(tmp_path / "run", config), tmp_path / "model")
+        train(network.write_run(tmp_path / "run", config), tmp_path / "model")
     assert f"delete {corpus}" in refused.value.hint
 
 
@@ -379,4 +382,4 @@ def test_a_second_process_is_refused(network: Network, tmp_path: Path):
     run = network.write_run(tmp_path / "run", network.config())
     held = locked(run / ".lock", busy=ConfigError("never", hint="never"))
     with held, pytest.raises(ConfigError, match="another process trains"):
-        run_training(run, tmp_path / "model")
+        train(run, tmp_path / "model")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.fakes.recorded_training import train
 from tests.fakes.tiny_network import Network
 
 from mynah.corpus import TokenShard, write_shard
@@ -16,7 +17,6 @@ from mynah.train import (
     DataOrder,
     DialogueSource,
     make_batch,
-    run_training,
 )
 
 END = 9
@@ -123,7 +123,7 @@ def test_a_share_at_either_end_trains(network: Network, tmp_path: Path, share: f
         tokens_per_step=640, max_document_tokens=64, dialogue_share=share, heldout_max_tokens=100
     )
     config = replace(network.config(num_steps=1), data=data)
-    result = run_training(network.write_run(tmp_path / "run", config), tmp_path / "model")
+    result = train(network.write_run(tmp_path / "run", config), tmp_path / "model")
     assert result is not None
     assert 0 < result.tokens <= 640 + 64
 

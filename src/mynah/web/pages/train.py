@@ -3,17 +3,20 @@
 Follows the run of the house by its files, a second at a time.
 """
 
+from collections.abc import Mapping
+
 from nicegui import ui
 from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
 from mynah.web.house import House
-from mynah.web.markup import box, text
+from mynah.web.markup import box, link, text
 from mynah.web.pages.curve import curve_options, show_legend
+from mynah.web.record_facts import RunFacts, recorded_runs
 from mynah.web.runs import Curve, MetricsTail, RunResult, Sample, list_runs, read_samples
 from mynah.web.shell import shell
 from mynah.web.status import stage_line
-from mynah.web.wording import duration, exact_number, short_number
+from mynah.web.wording import duration, exact_number, flop_exact, flop_words, short_number
 
 __all__ = ["register_train"]
 
@@ -167,7 +170,7 @@ class TrainPage:
         self.runs.clear()
         with self.runs:
             if runs:
-                _runs_table(runs)
+                _runs_table(runs, recorded_runs(self.house.record))
             else:
                 text("p", "No run yet.", "quiet")
 
@@ -195,10 +198,11 @@ def _said(when: str, words: str | None) -> None:
             text("p", words)
 
 
-def _runs_table(runs: list[tuple[str, RunResult | None]]) -> None:
+def _runs_table(runs: list[tuple[str, RunResult | None]], recorded: Mapping[str, RunFacts]) -> None:
+    columns = ("Run", "Bits per byte", "Steps", "Tokens", "Time", "Peak memory")
     with box("table", "data"):
         with box("thead"), box("tr"):
-            for name in ("Run", "Bits per byte", "Steps", "Tokens", "Time", "Peak memory"):
+            for name in (*columns, "FLOP, lineage included") if recorded else columns:
                 text("th", name, "" if name in ("Run", "Bits per byte") else "right")
         with box("tbody"):
             for name, result in runs:
@@ -206,6 +210,19 @@ def _runs_table(runs: list[tuple[str, RunResult | None]]) -> None:
                     with ui.element("td"):
                         text("code", name)
                     _result_cells(result)
+                    if recorded:
+                        _recorded_cell(recorded.get(name))
+
+
+def _recorded_cell(run: RunFacts | None) -> None:
+    with box("td", "right"):
+        if run is None:
+            text("span", "not recorded", "quiet")
+        elif run.lineage is None:
+            link("unknown", f"/log/leaf/{run.leaf}",
+                 title="It descends from a model whose FLOP nobody declared")  # fmt: skip
+        else:
+            link(flop_words(run.lineage), f"/log/leaf/{run.leaf}", title=flop_exact(run.lineage))
 
 
 def _result_cells(result: RunResult | None) -> None:

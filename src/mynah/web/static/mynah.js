@@ -32,10 +32,16 @@
     next.scrollIntoView({ block: "center", behavior: "smooth" });
   };
 
+  const showRest = (show) => {
+    document.querySelector("[data-rest]")?.classList.toggle("is-open", show);
+    document.querySelector("[data-more]")?.setAttribute("aria-expanded", String(show));
+  };
+
   let pendingGo = 0;
   addEventListener("keydown", (event) => {
     if (event.key === "Escape") {
       showKeys(false);
+      showRest(false);
       if (isTyping(document.activeElement)) document.activeElement.blur();
       return;
     }
@@ -62,13 +68,15 @@
   });
 
   addEventListener("click", (event) => {
-    const el = event.target.closest?.("[data-theme-toggle], [data-keys], [data-copy]");
+    const el = event.target.closest?.("[data-theme-toggle], [data-keys], [data-copy], [data-more]");
     if (el?.matches("[data-theme-toggle]")) return toggleTheme();
     if (el?.matches("[data-keys]")) return showKeys(keyList()?.hidden);
+    if (el?.matches("[data-more]")) return showRest(el.getAttribute("aria-expanded") !== "true");
     if (el?.matches("[data-copy]")) {
       return navigator.clipboard?.writeText(el.dataset.copy).then(() => { el.textContent = "Copied"; });
     }
     if (!event.target.closest?.("[data-key-list]")) showKeys(false);
+    showRest(false);
   });
 
   // A mark and its post name the same pair of turn and number.

@@ -1,0 +1,113 @@
+"""What a run declares to the record before its first step: from what, on what, and how much.
+
+Reads the recipe, the base and the corpus of a run; writes nothing.
+"""
+
+import hashlib
+import platform
+from pathlib import Path
+
+from mynah.corpus import CORPUS_KIND
+from mynah.errors import DataError
+from mynah.record.model_signature import MODEL_SIGNATURE, model_digest
+from mynah.record.record import Record
+from mynah.record.statements import ParentModel, RunDeclared
+from mynah.train.config import TrainConfig, placed
+from mynah.train.loop import NUM_DEVICES, Trainer
+from mynah.train.throughput import steps_flop
+from mynah.workspace import file_sha256, read_artifact
+
+__all__ = ["declare_run"]
+
+
+def declare_run(trainer: Trainer, run: Path, model: str, *, record: Record) -> RunDeclared:
+    """Say what a run is; the same whenever and wherever it is asked.
+
+    What was measured (the peak, and the name of the device) is as it was declared first: another
+    process, or the machine on another day, would measure something else. So is the digest of the
+    corpus, which changes when a post is taken back; the recipe names its snapshot.
+
+    Args:
+        trainer: The run, ready to begin.
+        run: Its folder.
+        model: Name of the model that it is to end with.
+        record: Knows the models that were made here, and whether the run is declared already.
+    """
+    config = trainer.config
+    register = record.register()
+    known = register.runs.get(run.name)
+    peak = int(trainer.peak_flop_per_s) if known is None else int(known.declared.peak_flop_per_s)
+    flop, basis = _planned(trainer, peak)
+    corpus = read_artifact(placed(run, config.corpus), kind=CORPUS_KIND)
+    if corpus is None:
+        raise DataError(f"{config.corpus} holds no corpus", hint="run the same command again")
+    return RunDeclared(
+        run=run.name,
+        model=model,
+        recipe=hashlib.sha256((run / "recipe.toml").read_bytes()).hexdigest(),
+        corpus=corpus.digest if known is None else known.declared.corpus,
+        objective="posts and dialogues" if len(trainer.orders) > 1 else "posts",
+        parents=_parents(config, placed(run, config.base), record),
+        planned_flop=str(flop),
+        planned_basis=basis,
+        pool=config.pool,
+        device=_device(config.num_threads) if known is None else known.declared.device,
+        num_devices=NUM_DEVICES,
+        peak_flop_per_s=str(peak),
+    )
+
+
+def _planned(trainer: Trainer, peak_flop_per_s: int) -> tuple[int, str]:
+    """FLOP of a run that nothing interrupts, and how that is known."""
+    schedule = trainer.config.schedule
+    by_steps = steps_flop(trainer.model.config, trainer.orders, schedule.num_steps)
+    by_time = round(peak_flop_per_s * 60 * schedule.max_minutes) * NUM_DEVICES
+    if by_steps <= by_time:
+        return by_steps, f"exact: {schedule.num_steps} steps in the order of the data"
+    return by_time, (
+        f"at most: {schedule.max_minutes:g} minutes on {NUM_DEVICES} device at its measured peak "
+        "in matrix products"
+    )
+
+
+def _parents(config: TrainConfig, base: Path, record: Record) -> tuple[ParentModel, ...]:
+    """A model of this record by its digest; else what the recipe says of the base."""
+    lineage, register = config.lineage, record.register()
+    digest = _digest(base)
+    served = register.served.get(lineage.digest)
+    for candidate in (digest, served.made_from if served is not None else ""):
+        made = register.models.get(candidate)
+        if made is not None:
+            flop = "" if made.lineage_flop is None else str(made.lineage_flop)
+            return (ParentModel(name=made.name, digest=candidate, flop=flop, basis="record"),)
+    if lineage.is_scratch:
+        return ()
+    return (
+        ParentModel(
+            name=lineage.name or base.name,
+            digest=lineage.digest or digest,
+            flop=lineage.flop,
+            basis=lineage.basis,
+        ),
+    )
+
+
+def _digest(base: Path) -> str:
+    """Digest of a base; of one that is made of links, as downloads are kept, what they lead to."""
+    files = [path for path in base.rglob("*") if path.is_file()]
+    if not any(path.is_symlink() for path in files):
+        return model_digest(base).hex
+    files.sort(key=lambda path: path.relative_to(base).parts)
+    hashes = [bytes.fromhex(file_sha256(p)) for p in files if p.name != MODEL_SIGNATURE]
+    return hashlib.sha256(b"".join(hashes)).hexdigest()
+
+
+def _device(num_threads: int) -> str:
+    """Name of the processor, as its maker says, where the system tells it."""
+    name = platform.processor() or platform.machine() or "processor"
+    facts = Path("/proc/cpuinfo")
+    if facts.is_file():
+        lines = facts.read_text(errors="replace").splitlines()
+        models = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+        name = models[0] if models and models[0] else name
+    return f"{name}, {num_threads} threads"[:200]
