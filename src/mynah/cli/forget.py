@@ -56,6 +56,13 @@ def forget(
         runs = sorted({exposure.run for exposure in receipt.exposures})
         typer.echo(f"  learned   by {len(runs)} runs: {', '.join(runs) or 'none'}")
         typer.echo(f"  models    {', '.join(receipt.models) or 'none'}")
+        leaf = receipt.record
+        typer.echo(f"  record    leaf {leaf.index:,} of {leaf.log}")
+        if leaf.salt:
+            typer.echo(f"  salt      {leaf.salt}")
+            typer.echo(
+                "            keep it: it shows that this leaf is yours; it is stored nowhere"
+            )
         typer.echo(f"receipt: {place.root / receipt.path}")
     if not receipt.store.found:
         raise typer.Exit(1)

@@ -10,6 +10,7 @@ from mynah.config import dump_toml, load_config
 from mynah.corpus import CorpusConfig
 from mynah.errors import ConfigError
 from mynah.model import DEFAULT_BASE
+from mynah.record.thresholds import RecordConfig
 from mynah.train import DataConfig, OptimizerConfig, ScheduleConfig
 from mynah.workspace import Workspace, replace_file
 
@@ -67,6 +68,8 @@ class Options:
     """Model to go on from: ``smollm2``, ``scratch``, a GGUF file or a Hugging Face folder."""
     recipe: Recipe = field(default_factory=Recipe)
     """How to train."""
+    record: RecordConfig = field(default_factory=RecordConfig)
+    """Which amounts of compute to warn of."""
 
 
 def read_options(workspace: Workspace) -> Options:

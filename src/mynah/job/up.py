@@ -39,6 +39,7 @@ from mynah.posts import (
 from mynah.record.model_signature import model_digest
 from mynah.record.record import Record
 from mynah.record.statements import Body, ModelServed, ModelWithdrawn
+from mynah.record.thresholds import warnings
 from mynah.search import SearchIndex, build_index, suggest_questions
 from mynah.serve import EnginePool, LlamaCppConfig
 from mynah.train import read_result
@@ -73,6 +74,7 @@ class MainJob:
     record: Record
     _served: dict[str, ModelServed] = field(default_factory=lambda: {})
     """What the record says of the engines in use, by their names."""
+    _is_warned: bool = False
     _worker: "subprocess.Popen[bytes] | None" = None
 
     @classmethod
@@ -98,6 +100,7 @@ class MainJob:
             is_local=host in LOOPBACK,
             stages=stages,
             record=record,
+            thresholds=options.record.named_thresholds(),
         )
         return cls(workspace, options, console, house, Reporter(stages, console=console), record)
 
@@ -218,11 +221,12 @@ class MainJob:
             if self._worker is None:
                 stage.is_skipped = True
             else:
-                training.follow(
-                    self._worker,
-                    train=stage,
-                    until=lambda: read_result(training.run) is not None,
-                )
+
+                def is_trained() -> bool:
+                    self._warn_of_thresholds(training.run.name)
+                    return read_result(training.run) is not None
+
+                training.follow(self._worker, train=stage, until=is_trained)
             stage.result = _train_line(training)
         with self.reporter.stage("export") as stage:
             if self._worker is None:
@@ -230,6 +234,20 @@ class MainJob:
             else:
                 training.follow(self._worker, train=lambda *_, **__: None, until=self._ended)
             stage.result = training.gguf.name
+
+    def _warn_of_thresholds(self, run: str) -> None:
+        """Say once, as soon as the run is declared, which thresholds its plan would cross."""
+        if self._is_warned or (entry := self.record.register().runs.get(run)) is None:
+            return
+        self._is_warned = True
+        config = self.options.record
+        for crossing in warnings(
+            entry.total_flop,
+            entry.planned_total,
+            config.named_thresholds(),
+            at_percent=config.warn_at_percent,
+        ):
+            self.console.print(f"  warning: {crossing}", markup=False, soft_wrap=True)
 
     def swap(self, training: Training) -> None:
         """Stage 7: the trained model takes over; no request is dropped."""

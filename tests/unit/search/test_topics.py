@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import polars as pl
 import pytest
 
-from mynah.posts import Post, ReadOptions, load_posts, read_posts
+from mynah.posts import Post, load_posts
 from mynah.search import (
     SearchIndex,
     analyse,
@@ -105,27 +104,3 @@ def test_words_keep_their_marks(make_posts: Callable[[Sequence[Post]], Artifact]
     base = Post(id="", text="")
     posts = [replace(base, id=f"t:{n}", text=f"{pair}, {filler[n % 3]}") for n in range(6)]
     assert topics(load_posts(make_posts(posts)))[0] == pair
-
-
-def test_real_posts_answer_their_questions(
-    shared_data: Path, make_posts: Callable[[Sequence[Post]], Artifact], tmp_path: Path
-) -> None:
-    source = shared_data / "posts-tweets" / "us_senate_tweets_2015.csv.gz"
-    rows = pl.read_csv(source, infer_schema=False).head(4_000).fill_null("")
-    posts = make_posts(
-        [
-            Post(id=f"x:{n}", author=author, text=text)
-            for n, (author, text) in enumerate(rows.select("screen_name", "text").iter_rows())
-        ]
-    )
-    table = load_posts(posts)
-    questions = suggest_questions(table)
-    assert len(questions) == 4
-    assert_answered(questions, SearchIndex(build_index(posts, tmp_path / "search")))
-
-
-def test_the_sample_answers_its_questions(sample_tab: Path, tmp_path: Path) -> None:
-    posts = read_posts([sample_tab], tmp_path / "posts", options=ReadOptions())
-    index = SearchIndex(build_index(posts, tmp_path / "search"))
-    assert index.num_posts == posts.counts["num_posts"]
-    assert_answered(suggest_questions(load_posts(posts)), index)

@@ -1,3 +1,5 @@
+"""The gate of a pause: who is bound, and what no edit, copy or clock gets past."""
+
 import os
 import shutil
 import time

@@ -1,3 +1,5 @@
+"""An answer of the API is what its specification says, whatever is asked of it."""
+
 import json
 import time
 from collections.abc import Iterator

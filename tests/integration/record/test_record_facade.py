@@ -1,3 +1,5 @@
+"""The one way in: what is written is there, once, in order, whoever writes and whatever fails."""
+
 import json
 import os
 import shutil

@@ -1,3 +1,5 @@
+"""The acts behind the commands of a pause, between real organisations in folders."""
+
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
