@@ -551,3 +551,14 @@ def test_a_leaf_that_is_no_leaf():
     log = started()
     log.add_leaf(b"hello")
     only(log, "no JSON")
+
+
+@pytest.mark.parametrize(("flop", "verdict"), [(10**11, "proved"), (10**11 + 1, "not proved")])
+def test_flop_are_divided_by_what_the_devices_can_do(flop: int, verdict: str):
+    log = LogBuilder()
+    log.add(run_declared("r", planned=10**12))
+    log.add(replace(progress_of("r", 1, flop), device_s="1.000"))
+    report = verify_log(log.source(), keys=[log.vkey])
+    (claim,) = [one for one in report.claims if one.what.endswith("fit its device-seconds")]
+    assert claim.verdict == verdict
+    assert claim.detail.startswith("100.0%")

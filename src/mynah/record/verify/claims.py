@@ -13,7 +13,7 @@ from mynah.errors import RecordError
 from mynah.record.verify.notes import SIGNER, Key
 from mynah.record.verify.pauses import Log, Pauses
 from mynah.record.verify.report import Report
-from mynah.record.verify.runs import Runs
+from mynah.record.verify.runs import Runs, RunState
 
 __all__ = ["LIMITS", "Fold"]
 
@@ -141,6 +141,7 @@ class Fold:
                     f"tokens; with all it descends from: {total}",
                     run.index,
                 )
+            self._finish_machines(name, run)
             if run.num_resumes and not run.num_faults:
                 self.report.proved(
                     f"run {name} went on from the checkpoint it was paused at",
@@ -157,6 +158,19 @@ class Fold:
                 f"{flop} FLOP were counted between the progress before the pause and the stop",
                 index,
             )
+
+    def _finish_machines(self, name: str, run: RunState) -> None:
+        """Divide: FLOP by what the declared devices could have done in the time they took."""
+        most = run.device_ms * int(run.facts["peak_flop_per_s"]) // 1000
+        if not run.flop or run.num_faults:
+            return
+        share = f"{run.flop / most:.1%}" if most else "more than all"
+        what = f"the FLOP of run {name} fit its device-seconds"
+        detail = f"{share} of what the declared devices can do at their declared peak"
+        if run.flop <= most:
+            self.report.proved(what, detail, run.index)
+        else:
+            self.report.not_proved(what, detail, run.index)
 
     def _finish_orders(self) -> None:
         for order in self.pauses.orders.values():
