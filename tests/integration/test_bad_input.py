@@ -286,7 +286,7 @@ def test_a_full_disk_at_any_stage_costs_nothing_but_the_space(
     refuse: Refuse, disk: Callable[[str], Path], good: Path
 ):
     """The same command on a disk that grows: each time it gets further, and in the end through."""
-    for size, place in (("20k", "state.db"), ("110k", "network/posts")):
+    for size, place in (("20k", "state.db"), ("120k", "network/posts")):
         workspace = disk(f"size={size}") / "network"
         refused = refuse(*up(workspace, "--posts", good, *SMALL))
         assert place in refused.error

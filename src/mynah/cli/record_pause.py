@@ -141,7 +141,7 @@ def cosign(
 
 def release(
     workspace: Workspace,
-    order_id: OrderFile,
+    order: OrderFile,
     reason: Annotated[str, typer.Option(help="For the public record, at most 500 characters.")],
     out: Out = None,
     yes: Yes = False,
@@ -155,7 +155,7 @@ def release(
     from mynah.record.pausing import sign_release
 
     record = open_record(workspace)
-    found = _entry(record, order_id).signed
+    found = _entry(record, order).signed
     names = ", ".join(key.name for key in found.signers)
     ask(f"The pause {found.id[:12]} ends early once {names} have all signed.", is_sure=yes)
     signed = sign_release(record, found.id, reason=reason)
@@ -164,7 +164,7 @@ def release(
 
 def resume(
     workspace: Workspace,
-    order_id: OrderFile,
+    order: OrderFile,
     release: Annotated[
         Path | None, typer.Option(help="File that all who signed the order have signed.")
     ] = None,
@@ -180,7 +180,7 @@ def resume(
     from mynah.record.pausing import lift_pause
 
     record = open_record(workspace)
-    entry = _entry(record, order_id)
+    entry = _entry(record, order)
     agreed = read_signed(release)[0] if release is not None else None
     asking = timekeeper_note(record, entry.order, timekeepers_of(timekeeper or []))
     if agreed is None and asking is None and entry.order.timekeepers and not entry.is_lifted:

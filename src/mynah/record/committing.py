@@ -5,15 +5,17 @@ for who holds the writer's lock.
 """
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from mynah.record.guard import sync_folder, write_synced
 from mynah.record.tiles import TILE_HEIGHT
 from mynah.record.tree import TILE_WIDTH, tile_path
 
-__all__ = ["drop_filled", "publish", "stage", "sweep"]
+__all__ = ["ASIDE", "drop_filled", "publish", "stage", "sweep"]
 
 ASIDE = ".writing"
+"""Folder of what is being written; there after a kill only."""
 LEVELS = ("entries", *map(str, range(TILE_HEIGHT)))
 
 
@@ -41,6 +43,8 @@ def publish(folder: Path, paths: list[str]) -> None:
         (folder / ASIDE / name.replace("/", "+")).replace(path)
     for parent in changed:
         sync_folder(parent)
+    with suppress(OSError):  # what a kill left in it is swept
+        (folder / ASIDE).rmdir()
 
 
 def sweep(folder: Path, size: int) -> None:

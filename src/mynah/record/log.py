@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mynah.errors import MachineError, RecordError, machine_errors
-from mynah.record.committing import drop_filled, publish, stage, sweep
+from mynah.record.committing import ASIDE, drop_filled, publish, stage, sweep
 from mynah.record.guard import WAIT_S, Guard, held, read_head
 from mynah.record.identity import Identity
 from mynah.record.notes import Note, NoteSignature, TreeHead, VerifierKey, parse_note, sign_note
@@ -154,7 +154,7 @@ class RecordLog(LogReader):
         if origin is None:
             origin = read_origin(folder) or identity.new_origin(folder)
         log = cls(folder, identity, origin)
-        if not log._is_published():
+        if not log._is_published() or (folder / ASIDE).exists():
             with log.writing():
                 pass  # entering it recovers
         else:
