@@ -83,6 +83,8 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/train_speed.py
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/takedown.py
+	$(BIN)/python benchmarks/record_log.py
+	$(BIN)/python benchmarks/record_overhead.py
 	@if [ ! -d $(DATA) ]; then echo "no real posts at $(DATA): the rest is left out" >&2; exit 0; fi; \
 	  set -ex; \
 	  $(BIN)/python benchmarks/corpus_duplicates.py compare --data $(DATA) --folder $(SCRATCH); \
@@ -93,6 +95,8 @@ bench: $(VENV)/.test
 soak: $(VENV)/.soak
 	@mkdir -p $(SCRATCH)
 	$(BIN)/python benchmarks/kill_anywhere.py
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python benchmarks/pause_chaos.py
+	$(BIN)/python benchmarks/record_tamper.py
 	$(BIN)/python benchmarks/fuzz_readers.py --seconds 60
 	$(BIN)/python benchmarks/corpus_scale.py --data $(DATA) --folder $(SCRATCH)
 

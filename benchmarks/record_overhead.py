@@ -1,8 +1,9 @@
 """What the record takes from training: the question before each step, and a leaf now and then.
 
 Times a run's ledger as the trainer's loop calls it, on a log with many leaves and an order in
-force: the question whether to stop, a statement of progress, and the hash of a checkpoint. Each
-is set against the step of a real run of the default base on this machine.
+force: the question whether to stop, a statement of progress, and the hash of a checkpoint. Then
+trains the default base on the sample for some minutes, and adds up what every call to the record
+took in that run.
 """
 
 import argparse
@@ -13,13 +14,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import train_speed
+
+from mynah.config import dump_toml
 from mynah.record.identity import Identity
 from mynah.record.model_signature import model_digest
 from mynah.record.pausing import PauseTerms, order_pause
 from mynah.record.record import Record
 from mynah.record.runs import RunRecord, Spent
 from mynah.record.statements import PostForgotten, RunDeclared
-from mynah.train.config import TrainConfig
+from mynah.train import ScheduleConfig, TrainResult, loop, run_training
+from mynah.train.config import LineageConfig, TrainConfig
 from mynah.train.loop import DIGEST_SHARE
 
 ZEROS = "0" * 64
@@ -66,12 +71,66 @@ def open_ledger(folder: Path, num_leaves: int) -> RunRecord:
     return ledger
 
 
+class Stopwatch:
+    """Adds up what calls take; one inside another counts once."""
+
+    def __init__(self) -> None:
+        self.wall_s: dict[str, float] = {}
+        self.cpu_s: dict[str, float] = {}
+        self.num_calls: dict[str, int] = {}
+        self._is_inside = False
+
+    def around(self, place: object, name: str) -> None:
+        """Time the function ``name`` of a class or module from now on."""
+        call = getattr(place, name)
+
+        def timed(*given: object, **named: object) -> object:
+            if self._is_inside:
+                return call(*given, **named)
+            self._is_inside = True
+            began_s, began_cpu_s = time.perf_counter(), time.process_time()
+            try:
+                return call(*given, **named)
+            finally:
+                wall_s, cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
+                self.wall_s[name] = self.wall_s.get(name, 0.0) + wall_s
+                self.cpu_s[name] = self.cpu_s.get(name, 0.0) + cpu_s
+                self.num_calls[name] = self.num_calls.get(name, 0) + 1
+                self._is_inside = False
+
+        setattr(place, name, timed)
+
+
+def train_for(folder: Path, minutes: float) -> tuple[Stopwatch, TrainResult]:
+    """Train the default base on the sample as the main job does, its posts alone."""
+    train_speed.prepare(folder)
+    run = folder / "network" / "runs" / "run"
+    run.mkdir(parents=True)
+    config = TrainConfig(
+        base=str(folder / "base"),
+        corpus=str(train_speed.corpus_of(folder)),
+        dialogues="",
+        schedule=ScheduleConfig(max_minutes=minutes),
+        lineage=LineageConfig(flop="1", basis="benchmark"),
+    )
+    (run / "recipe.toml").write_text(dump_toml(config))
+    record = Record.open(folder / "network", identity=Identity.open(folder / "keys"))
+    watch = Stopwatch()
+    watch.around(RunRecord, "stop_order")
+    watch.around(RunRecord, "progress")
+    watch.around(loop, "model_digest")
+    result = run_training(run, folder / "model", record=record)
+    assert result is not None
+    return watch, result
+
+
 def main() -> None:
     """Run as a program."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--leaves", type=int, default=10_000)
     parser.add_argument("--step-time-s", type=float, default=1024 / 382)
     parser.add_argument("--checkpoint-bytes", type=int, default=1_600_000_000)
+    parser.add_argument("--minutes", type=float, default=4.0)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -85,6 +144,9 @@ def main() -> None:
             for _ in range(asked.checkpoint_bytes // 16_000_000):
                 stream.write(secrets.token_bytes(16_000_000))
         hash_s = seconds(lambda _: model_digest(folder / "checkpoint"), 3)
+    with tempfile.TemporaryDirectory() as scratch:
+        watch, result = train_for(Path(scratch), asked.minutes)
+    in_all_s = sum(watch.wall_s.values())
     every_s = TrainConfig(base="", corpus="", dialogues="").record_every_s
     asking = statistics.mean(ask_s) / asked.step_time_s
     writing = statistics.mean(leaf_s) / every_s
@@ -104,6 +166,19 @@ def main() -> None:
         f"{max(hash_s):.2f} s | when it is below {DIGEST_SHARE:.2%} | {DIGEST_SHARE:.2%} |",
         "",
         f"In all: {asking + writing + DIGEST_SHARE:.3%}.",
+        "",
+        f"A real run: {result.steps} steps, {result.tokens:,} tokens, {result.seconds:.1f} s of "
+        f"steps (mean step {result.seconds / result.steps:.2f} s).",
+        "",
+        "| what | calls | wall s | CPU-s | of the time of the steps |",
+        "|---|---|---|---|---|",
+        *(
+            f"| `{name}` | {num} | {watch.wall_s[name]:.4f} | {watch.cpu_s[name]:.4f} | "
+            f"{watch.wall_s[name] / result.seconds:.4%} |"
+            for name, num in sorted(watch.num_calls.items())
+        ),
+        "",
+        f"In all: {in_all_s / result.seconds:.3%}.",
     ]
     write("record_overhead", "What the record takes from training", lines)
 
