@@ -63,7 +63,7 @@ def show_banner(pause: PauseFacts) -> None:
 def runs_line(covered: Sequence[RunFacts]) -> str:
     """Which runs of this record an order covers, in a sentence."""
     if not covered:
-        return "It covers no run of this record that is not over: those below go on."
+        return "It covers no run that is under way here."
     paused = [run.name for run in covered if run.state == "paused"]
     others = [run.name for run in covered if run.state != "paused"]
     parts: list[str] = []

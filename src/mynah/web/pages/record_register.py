@@ -193,8 +193,10 @@ _MEANINGS = {
 
 
 def hours(device_s: float) -> str:
-    """Device-hours: whole ones, and tenths while there are few."""
+    """Device-hours: whole ones, tenths while there are few, two digits below one."""
     count = device_s / 3600
+    if 0 < count < 1:
+        return f"{count:.2g}"
     return f"{count:,.1f}" if count < 100 else f"{count:,.0f}"
 
 
