@@ -23,6 +23,7 @@ from mynah.corpus import DialogueConfig, build_dialogues, write_shard
 from mynah.errors import CheckpointError, ConfigError, DataError, MachineError
 from mynah.model import load_checkpoint, pack
 from mynah.train import (
+    DataConfig,
     OptimizerConfig,
     TrainConfig,
     Trainer,
@@ -383,3 +384,14 @@ def test_a_second_process_is_refused(network: Network, tmp_path: Path):
     held = locked(run / ".lock", busy=ConfigError("never", hint="never"))
     with held, pytest.raises(ConfigError, match="another process trains"):
         train(run, tmp_path / "model")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.9])
+def test_a_share_at_either_end_trains(network: Network, tmp_path: Path, share: float):
+    data = DataConfig(
+        tokens_per_step=640, max_document_tokens=64, dialogue_share=share, heldout_max_tokens=100
+    )
+    config = replace(network.config(num_steps=1), data=data)
+    result = train(network.write_run(tmp_path / "run", config), tmp_path / "model")
+    assert result is not None
+    assert 0 < result.tokens <= 640 + 64

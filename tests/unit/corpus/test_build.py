@@ -13,10 +13,8 @@ from mynah.corpus import (
     TokenShard,
     build_corpus,
     documents,
-    train_tokenizer,
 )
 from mynah.errors import DataError
-from mynah.posts import read_posts
 from mynah.workspace import latest_artifact
 
 FILES = {
@@ -143,12 +141,3 @@ def test_too_few_posts_say_why(make_posts, tokenizer, tmp_path):
     posts = make_posts([{"text": "only one that is long enough"}, {"text": "ok"}])
     with pytest.raises(DataError, match="1 too_short"):
         build_corpus(posts, tmp_path / "corpus", tokenizer=tokenizer)
-
-
-def test_the_real_sample_becomes_a_corpus(sample_tab, tmp_path):
-    posts = read_posts([sample_tab], tmp_path / "posts")
-    train_tokenizer(posts, tmp_path / "t.json", vocab_size=2048)
-    corpus = build_corpus(posts, tmp_path / "corpus", tokenizer=tmp_path / "t.json")
-    assert corpus.counts["num_documents"] > 6000
-    assert 90 < corpus.counts["num_heldout"] < 160
-    assert "t.co" not in "".join(pl.read_parquet(corpus.folder / "documents.parquet")["text"])

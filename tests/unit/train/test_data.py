@@ -1,19 +1,16 @@
 """The order of documents, and the batches made of them."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tests.fakes.recorded_training import train
 from tests.fakes.tiny_network import Network
 
 from mynah.corpus import TokenShard, write_shard
 from mynah.errors import ConfigError
 from mynah.train import (
     CorpusSource,
-    DataConfig,
     DataOrder,
     DialogueSource,
     make_batch,
@@ -115,17 +112,6 @@ def test_orders_of_two_seeds_differ(tmp_path: Path):
     source = CorpusSource(shard(tmp_path, [3] * 50), boundary=END)
     first, other = (DataOrder(source, seed=s, tokens_per_step=20, max_tokens=9) for s in (0, 1))
     assert [first.pieces(s) for s in range(3)] != [other.pieces(s) for s in range(3)]
-
-
-@pytest.mark.parametrize("share", [0.0, 0.9])
-def test_a_share_at_either_end_trains(network: Network, tmp_path: Path, share: float):
-    data = DataConfig(
-        tokens_per_step=640, max_document_tokens=64, dialogue_share=share, heldout_max_tokens=100
-    )
-    config = replace(network.config(num_steps=1), data=data)
-    result = train(network.write_run(tmp_path / "run", config), tmp_path / "model")
-    assert result is not None
-    assert 0 < result.tokens <= 640 + 64
 
 
 @pytest.mark.parametrize(
