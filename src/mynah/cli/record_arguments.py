@@ -6,6 +6,7 @@ Reads the workspace that is named; makes it, where a command may be the first in
 import json
 import re
 import sys
+import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from mynah.workspace import Workspace
 
 if TYPE_CHECKING:
     from mynah.record.record import Record
+    from mynah.record.thresholds import Threshold
 
 __all__ = [
     "AsJson",
@@ -28,6 +30,7 @@ __all__ = [
     "order_id_of",
     "print_json",
     "read_signed",
+    "thresholds_of",
     "time_us_of",
     "vkeys_of",
 ]
@@ -56,6 +59,20 @@ def open_record(folder: Path) -> "Record":
             hint=f"train, order a pause, or follow a log: mynah up {folder}",
         )
     return found
+
+
+def thresholds_of(folder: Path) -> "tuple[Threshold, ...]":
+    """Thresholds of a workspace's ``mynah.toml``, else those that mynah comes with."""
+    from mynah.cli.opened import open_workspace
+    from mynah.config import parse_config
+    from mynah.record.thresholds import RecordConfig
+
+    settings = open_workspace(folder).settings
+    try:
+        table = tomllib.loads(settings.read_text()).get("record", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{settings} is not TOML: {error}", hint="mend that line") from error
+    return parse_config(RecordConfig, table, source=f"{settings}: record").named_thresholds()
 
 
 def made_record(folder: Path) -> "Record":

@@ -3,7 +3,6 @@
 Reads the record of a workspace; writes nothing.
 """
 
-import tomllib
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mynah.cli.record_arguments import AsJson, open_record, print_json
+from mynah.cli.record_arguments import AsJson, open_record, print_json, thresholds_of
 
 if TYPE_CHECKING:
     from mynah.record.register import PoolEntry, Register, RunEntry
@@ -37,23 +36,12 @@ def compute(
     that its parents came from; it is unknown when a parent from outside has no declared number.
     """
     register = open_record(workspace).register()
-    thresholds = _thresholds(workspace)
+    thresholds = thresholds_of(workspace)
     if as_json:
         print_json(compute_values(register, thresholds))
         return
     for line in compute_lines(register, thresholds):
         typer.echo(line)
-
-
-def _thresholds(workspace: Path) -> "tuple[Threshold, ...]":
-    """Those of the workspace's ``mynah.toml``."""
-    from mynah.cli.opened import open_workspace
-    from mynah.config import parse_config
-    from mynah.record.thresholds import RecordConfig
-
-    settings = open_workspace(workspace).settings
-    table = tomllib.loads(settings.read_text()).get("record", {})
-    return parse_config(RecordConfig, table, source=f"{settings}: record").named_thresholds()
 
 
 def compute_lines(register: "Register", thresholds: Sequence["Threshold"]) -> list[str]:

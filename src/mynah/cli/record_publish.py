@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mynah.cli.record_arguments import AsJson, open_record, print_json
+from mynah.cli.record_arguments import AsJson, open_record, print_json, thresholds_of
 
 __all__ = ["bom", "publish"]
 
@@ -28,7 +28,8 @@ def publish(
     from mynah.record.publishing import publish as publish_record
 
     record = open_record(workspace)
-    done = publish_record(record, folder, base_url=base_url)
+    thresholds = thresholds_of(workspace)
+    done = publish_record(record, folder, base_url=base_url, thresholds=thresholds)
     if as_json:
         print_json(
             {
