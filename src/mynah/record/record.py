@@ -267,11 +267,17 @@ def _known_origin(workspace: Path, identity: Identity) -> str | None:
     """Name of the workspace's log, by its folder or by the guard; ``None`` where none ever was.
 
     Raises:
-        RecordError: The two name different logs.
+        RecordError: The two name different logs, or other keys signed the log.
     """
     published = read_origin(workspace / "record" / "log")
     guard = Guard.of_workspace(identity, workspace)
     if guard is None:
+        if published is not None and not identity.guard(published).is_dir():
+            raise RecordError(
+                f"the record of {workspace} is {published}, which the keys in {identity.folder} "
+                "never signed",
+                hint="set MYNAH_KEYS to the folder of keys that began it, or restore that folder",
+            )
         return published
     origin = guard.key.name
     if published is None or published == origin:

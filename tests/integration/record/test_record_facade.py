@@ -417,6 +417,17 @@ def test_the_record_of_another_workspace_is_refused(
         Record.open(workspace, identity=identity)
 
 
+def test_other_keys_are_told_whose_the_record_is(
+    record: Record, workspace: Path, tmp_path: Path
+) -> None:
+    record.write(forgotten(1))
+    stranger = Identity.open(tmp_path / "strangers keys")
+    for opened in (Record.open, Record.find):
+        with pytest.raises(RecordError, match=r"strangers keys never signed") as refused:
+            opened(workspace, identity=stranger)
+        assert "MYNAH_KEYS" in refused.value.hint
+
+
 def test_a_moved_workspace_keeps_its_record(
     record: Record, workspace: Path, identity: Identity, tmp_path: Path
 ) -> None:
