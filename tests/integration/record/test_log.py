@@ -1,3 +1,5 @@
+"""The log on disk, step by step: a kill after each step of a commit, old copies, damaged tiles."""
+
 import random
 import shutil
 from pathlib import Path

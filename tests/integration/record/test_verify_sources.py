@@ -1,3 +1,5 @@
+"""Logs in folders and on real servers: slow, lying, endless and broken ones."""
+
 import contextlib
 import gzip
 import pickle
