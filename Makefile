@@ -28,7 +28,7 @@ $(VENV)/.base: constraints.txt pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.base
-	$(PIP) install -q -c constraints.txt -e ".[test,ray]"
+	$(PIP) install -q -c constraints.txt -e ".[test,ray,ft,tensorboard]"
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test
@@ -61,7 +61,14 @@ verifiers:
 	  echo "note: Go or openssl is not there: the tests that need them are skipped" >&2
 .PHONY: verifiers
 
-test: $(VENV)/.test chromium verifiers
+# What compiled layers are tested with; a machine that has it keeps its own.
+compiler:
+	@{ command -v g++ && test -f "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"; } >/dev/null || \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends g++ python3-dev >/dev/null; } || \
+	  echo "note: no C++ compiler: the tests of compiled layers are skipped" >&2
+.PHONY: compiler
+
+test: $(VENV)/.test chromium verifiers compiler
 	$(BIN)/pytest
 
 check: $(VENV)/.check

@@ -61,7 +61,7 @@ class Job:
             "schedule.num_steps": self.num_steps,
             "schedule.max_minutes": 1000,
             "evaluate_every_s": 0.4,
-            "checkpoint_every_s": 0.3,
+            "checkpoint.every_s": 0.3,
         }
         command = [str(Path(sys.executable).with_name("mynah")), "up", str(workspace)]
         command += ["--posts", str(self.posts), "--base", "scratch", "--port", str(port)]

@@ -33,7 +33,7 @@ from mynah.record.pausing import PauseTerms, lift_pause, order_pause, sign_relea
 from mynah.record.record import Record
 from mynah.record.statements import Paused, PauseLifted, PauseOrdered, Progress, Resumed
 from mynah.record.verify import verify_log
-from mynah.train.state import latest_checkpoint
+from mynah.train import CheckpointConfig, latest_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,9 @@ class Trial:
         self.run.parent.mkdir(parents=True)
         every_s = self.draw.choice([0.0, 0.05, 1e6])
         config = self.network.config(
-            num_steps=NUM_STEPS, checkpoint_every_s=every_s, record_every_s=0.02
+            num_steps=NUM_STEPS,
+            checkpoint=CheckpointConfig(every_s=every_s),
+            record_every_s=0.02,
         )
         self.network.write_run(self.run, config)
         (self.workspace / "mynah.toml").write_text("posts = []\n")

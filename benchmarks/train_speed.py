@@ -40,37 +40,36 @@ def mynah_steps(folder: Path):
     import torch
 
     from mynah.corpus import TokenShard
-    from mynah.model import Llama, load_checkpoint
+    from mynah.model import read_config, stream_checkpoint
     from mynah.train import (
         CorpusSource,
         DataConfig,
-        DataOrder,
-        HeldOut,
-        ScheduleConfig,
-        TrainConfig,
-        Trainer,
+        Engine,
+        Recipe,
+        batch_flop,
+        build_mesh,
         measure_peak_flop_per_s,
+        pretrain,
     )
+    from mynah.train.rows import lay_rows
 
-    shape, weights = load_checkpoint(folder / "base")
-    model = Llama(shape)
-    model.load_state_dict(weights)
-    data = DataConfig(dialogue_share=0.0)
-    schedule = ScheduleConfig(num_steps=10_000, max_minutes=600.0)
-    config = TrainConfig(
-        base=str(folder / "base"), corpus="", dialogues="", data=data, schedule=schedule
-    )
+    recipe = Recipe(data=DataConfig(dialogue_share=0.0))
+    torch.set_num_threads(recipe.num_threads)
+    mesh = build_mesh(recipe.layout, "cpu")
+    shape = read_config(folder / "base")
+    engine = Engine(shape, recipe, mesh, device=torch.device("cpu"))
+    engine.load(stream_checkpoint(folder / "base", shape))
     source = CorpusSource(TokenShard(corpus_of(folder) / "train"), boundary=0)
-    order = DataOrder(
-        source, seed=0, tokens_per_step=data.tokens_per_step, max_tokens=data.max_document_tokens
-    )
+    objective = pretrain(source, None, recipe.data)
     peak = measure_peak_flop_per_s()
-    trainer = Trainer(config, model, (order,), HeldOut((), 1), folder, peak_flop_per_s=peak)
-    torch.set_num_threads(config.num_threads)
-    while True:
-        before = trainer.counters.tokens
-        metrics = trainer._step()
-        yield trainer.counters.tokens - before, metrics["mfu"], peak
+    for step in range(10_000):
+        began_s = time.perf_counter()
+        laid = lay_rows(objective.orders, step, batch_tokens=recipe.data.batch_tokens)
+        rows = [objective.batch(row, row_tokens=None) for row in laid]
+        engine.step(rows, objective, lr_share=1.0)
+        flop = sum(batch_flop(shape, row) for row in rows)
+        mfu = flop / (time.perf_counter() - began_s) / peak
+        yield sum(row.num_tokens for row in rows), mfu, peak
 
 
 def hugging_face_steps(folder: Path):

@@ -12,7 +12,7 @@ import copy
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Described:
     module: str
     text: str
     fields: tuple[Field, ...]
+    parents: tuple[str, ...] = ()
+    """Classes that it inherits from, as they are called where they are defined."""
 
 
 # The command line
@@ -126,7 +128,9 @@ def request_refusals() -> Iterator[tuple[int, str]]:
 
 def recipes_page() -> str:
     """Every config, field by field."""
-    configs = [found for path in source_files() for found in described(path, is_config)]
+    configs = with_inherited(
+        [found for path in source_files() for found in described(path, is_config)]
+    )
     parts = [
         f"{NOTICE}\n# Recipes and settings\n",
         "A recipe is one TOML file; `Recipe` says what it may set, and `--set key=value` reaches "
@@ -147,11 +151,30 @@ def recipes_page() -> str:
     return "\n".join(parts)
 
 
+def with_inherited(configs: list[Described]) -> list[Described]:
+    """Add what a config inherits to its own fields.
+
+    A parent that a class of the same name extends is told of there and not by itself.
+    """
+    whole: list[Described] = []
+    for config in configs:
+        above = [c for c in configs if c.name in config.parents and c is not config]
+        above = [c for c in above if config.name not in c.parents]  # of two of one name, the upper
+        text = config.text
+        if above:
+            sources = " and ".join(f"`{c.module}.{c.name}`" for c in above)
+            text += f" Its last {sum(len(c.fields) for c in above)} fields are those of {sources}."
+        fields = (*config.fields, *(field for c in above for field in c.fields))
+        whole.append(replace(config, text=text, fields=fields))
+    extended = {(c.name, parent) for c in configs for parent in c.parents}
+    return [c for c in whole if c.parents or (c.name, c.name) not in extended]
+
+
 def table_path(kind: str, configs: list[Described]) -> str:
     """The table of a recipe that holds a config, as in ``corpus.language``; empty for none."""
     for owner in configs:
         for field in owner.fields:
-            if field.kind == kind:
+            if field.kind.removesuffix(" | None") == kind:
                 above = "" if owner.name in ROOTS else table_path(owner.name, configs)
                 return f"{above}.{field.name}".lstrip(".")
     return ""
@@ -173,8 +196,14 @@ PAGE_ORDER = {
             "DataConfig",
             "OptimizerConfig",
             "ScheduleConfig",
+            "LayoutConfig",
+            "CheckpointConfig",
+            "HealthConfig",
+            "DpoConfig",
+            "LlamaConfig",
             "Options",
             "TrainConfig",
+            "LineageConfig",
         )
     )
 }
@@ -219,7 +248,21 @@ def described(path: Path, is_wanted: Callable[[ast.ClassDef], bool]) -> Iterator
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and is_wanted(node):
             fields = tuple(fields_of(node, source, tree))
-            yield Described(node.name, module, first_paragraph(node), fields)
+            parents = tuple(parents_of(node, tree))
+            yield Described(node.name, module, first_paragraph(node), fields, parents)
+
+
+def parents_of(node: ast.ClassDef, tree: ast.Module) -> Iterator[str]:
+    """The classes that a class inherits from, by the names that they were imported under."""
+    imported = {
+        alias.asname: alias.name
+        for statement in tree.body
+        if isinstance(statement, ast.ImportFrom)
+        for alias in statement.names
+        if alias.asname
+    }
+    for parent in map(ast.unparse, node.bases):
+        yield imported.get(parent, parent)
 
 
 def fields_of(node: ast.ClassDef, source: str, tree: ast.Module) -> Iterator[Field]:

@@ -170,10 +170,17 @@ def listed_names(path: Path) -> list[str] | None:
     return None
 
 
+def statements(path: Path) -> Iterator[ast.stmt]:
+    """Those of a module itself, and what it imports for the type checker alone."""
+    for node in tree_of(path).body:
+        is_for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        yield from node.body if is_for_types else [node]
+
+
 def imported_names(path: Path) -> dict[str, ast.ImportFrom]:
     """Names that a module imports from mynah, and the line that does it."""
     found: dict[str, ast.ImportFrom] = {}
-    for node in tree_of(path).body:
+    for node in statements(path):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "mynah":
             found |= {alias.asname or alias.name: node for alias in node.names}
     return found
@@ -181,7 +188,7 @@ def imported_names(path: Path) -> dict[str, ast.ImportFrom]:
 
 def defined_names(path: Path) -> set[str]:
     found = set(imported_names(path))
-    for node in tree_of(path).body:
+    for node in statements(path):
         if isinstance(node, Function | ast.ClassDef):
             found.add(node.name)
         elif isinstance(node, ast.Assign):

@@ -87,7 +87,7 @@ def dump_toml(config: object) -> str:
 def _dump_table(table: dict[str, Any], prefix: str, lines: list[str]) -> None:
     nested = {key: value for key, value in table.items() if isinstance(value, dict)}
     for key, value in table.items():
-        if key not in nested:
+        if key not in nested and value is not None:  # TOML says nothing of what is absent
             lines.append(f"{_dump_key(key)} = {_dump_value(value)}")
     for key, value in nested.items():
         lines.extend(["", f"[{prefix}{_dump_key(key)}]"])

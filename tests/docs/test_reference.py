@@ -76,7 +76,7 @@ def test_relative_links_lead_somewhere(document: Path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").iterdir()), ids=lambda path: path.name)
 def test_a_recipe_loads_and_is_named_for_model_and_hardware(path: Path):
-    assert re.fullmatch(r"[a-z0-9]+_[a-z0-9]+\.toml", path.name)
+    assert re.fullmatch(r"[a-z0-9]+(_moe)?_[a-z0-9]+\.toml", path.name)
     assert isinstance(load_config(Recipe, path), Recipe)
 
 

@@ -19,5 +19,5 @@ def train(
 def ledger_of(trainer: Trainer, run: Path) -> RunRecord:
     """Declare a run that is driven by hand; its model is called ``model``."""
     record = Record.open(run.parent)
-    declared = declare_run(trainer, run, "model", record=record)
+    declared = declare_run(trainer, run, "model", record)
     return RunRecord.open(record, declared)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -57,6 +58,21 @@ def tiny_config(vocab_size: int, *, tie_word_embeddings: bool = True) -> LlamaCo
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=0,
+    )
+
+
+def sparse_config(vocab_size: int) -> LlamaConfig:
+    """Three layers: a dense one, and two of 8 experts of which a token chooses 3."""
+    return replace(
+        tiny_config(vocab_size, tie_word_embeddings=False),
+        num_hidden_layers=3,
+        qk_norm=True,
+        num_experts=8,
+        num_experts_per_token=3,
+        num_shared_experts=1,
+        expert_intermediate_size=32,
+        num_dense_layers=1,
+        routed_scaling_factor=1.5,
     )
 
 

@@ -17,7 +17,7 @@ from mynah.corpus import (
 )
 from mynah.model import Llama, load_checkpoint
 from mynah.posts import read_posts
-from mynah.train import DataConfig, OptimizerConfig, ScheduleConfig, TrainConfig
+from mynah.train import CheckpointConfig, DataConfig, OptimizerConfig, ScheduleConfig, TrainConfig
 from mynah.workspace import Artifact
 
 PLACES = ("river", "market", "station", "harbour", "library", "stadium", "bridge", "garden")
@@ -44,7 +44,7 @@ class Network:
             schedule=ScheduleConfig(num_steps=num_steps, max_minutes=1e6, warmup_steps=2),
             num_threads=1,
             evaluate_every_s=1e6,
-            checkpoint_every_s=1e6,
+            checkpoint=CheckpointConfig(every_s=1e6),
         )
         return replace(config, **changes)  # pyright: ignore[reportArgumentType]
 

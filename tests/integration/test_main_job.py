@@ -19,7 +19,7 @@ from tests.fakes.job_process import TINY_MODEL, JobProcess, run_mynah, wait_unti
 NUM_ROWS = 600
 NUM_HEADER_ROWS = 3
 QUERY = "America"
-OPTIONS = (*TINY_MODEL, "--set", "evaluate_every_s=2", "--set", "checkpoint_every_s=1")
+OPTIONS = (*TINY_MODEL, "--set", "evaluate_every_s=2", "--set", "checkpoint.every_s=1")
 STAGES = (
     "Read the posts",
     "Index them for search",

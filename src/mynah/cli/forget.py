@@ -3,9 +3,12 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from mynah.job import Receipt
 
 __all__ = ["forget"]
 
@@ -44,25 +47,31 @@ def forget(
     if as_json:
         typer.echo(json.dumps(asdict(receipt), indent=2, ensure_ascii=False))
     else:
-        store = receipt.store
-        typer.echo(
-            f"{len(store.found):,} posts taken back, {len(store.not_found):,} were not there"
-        )
-        typer.echo(f"  store     {store.bytes_rewritten:,} bytes rewritten")
-        for name, taken in (("corpora", receipt.corpora), ("dialogues", receipt.dialogues)):
-            num_tokens = sum(one.num_tokens for one in taken)
-            typer.echo(f"  {name:<9} {num_tokens:,} tokens overwritten in {len(taken)}")
-        typer.echo(f"  search    {len(receipt.search)} indexes built anew")
-        runs = sorted({exposure.run for exposure in receipt.exposures})
-        typer.echo(f"  learned   by {len(runs)} runs: {', '.join(runs) or 'none'}")
-        typer.echo(f"  models    {', '.join(receipt.models) or 'none'}")
-        leaf = receipt.record
-        typer.echo(f"  record    leaf {leaf.index:,} of {leaf.log}")
-        if leaf.salt:
-            typer.echo(f"  salt      {leaf.salt}")
-            typer.echo(
-                "            keep it: it shows that this leaf is yours; it is stored nowhere"
-            )
-        typer.echo(f"receipt: {place.root / receipt.path}")
+        _tell(receipt, place.root / receipt.path)
     if not receipt.store.found:
         raise typer.Exit(1)
+
+
+def _tell(receipt: "Receipt", path: Path) -> None:
+    """Print a receipt for a person."""
+    store = receipt.store
+    typer.echo(f"{len(store.found):,} posts taken back, {len(store.not_found):,} were not there")
+    typer.echo(f"  store     {store.bytes_rewritten:,} bytes rewritten")
+    made = {
+        "corpora": receipt.corpora,
+        "dialogues": receipt.dialogues,
+        "pairs": receipt.preferences,
+    }
+    for name, taken in made.items():
+        num_tokens = sum(one.num_tokens for one in taken)
+        typer.echo(f"  {name:<9} {num_tokens:,} tokens overwritten in {len(taken)}")
+    typer.echo(f"  search    {len(receipt.search)} indexes built anew")
+    runs = sorted({exposure.run for exposure in receipt.exposures})
+    typer.echo(f"  learned   by {len(runs)} runs: {', '.join(runs) or 'none'}")
+    typer.echo(f"  models    {', '.join(receipt.models) or 'none'}")
+    leaf = receipt.record
+    typer.echo(f"  record    leaf {leaf.index:,} of {leaf.log}")
+    if leaf.salt:
+        typer.echo(f"  salt      {leaf.salt}")
+        typer.echo("            keep it: it shows that this leaf is yours; it is stored nowhere")
+    typer.echo(f"receipt: {path}")

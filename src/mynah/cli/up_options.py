@@ -33,16 +33,17 @@ def run(workspace: Path, asked: Asked, *, host: str, port: int, exit_when_done: 
 
 def merge_options(options: Options, asked: Asked) -> Options:
     """Return ``options`` with what was asked for; ``--set`` has the last word."""
-    recipe = options.recipe
+    recipe, base = options.recipe, options.base
     if asked.recipe is not None:
         recipe = load_config(Recipe, asked.recipe)
+        base = recipe.base or base
     if asked.train_minutes is not None:
         recipe = replace(recipe, schedule=replace(recipe.schedule, max_minutes=asked.train_minutes))
     recipe = override_config(recipe, asked.set_value)
     return replace(
         options,
         posts=[str(p) for p in asked.posts] if asked.posts else options.posts,
-        base=asked.base if asked.base is not None else options.base,
+        base=asked.base if asked.base is not None else base,
         network=asked.network if asked.network is not None else options.network,
         columns=parse_columns(asked.column) or options.columns,
         recipe=recipe,

@@ -4,7 +4,7 @@ Reads what ``--base`` names; writes ``models/<name>/``.
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -14,20 +14,20 @@ from mynah.errors import CheckpointError, ConfigError
 from mynah.job.options import Options
 from mynah.model import (
     Llama,
-    LlamaConfig,
     read_config,
     read_gguf,
     resolve_base,
     save_checkpoint,
+    shape_from_depth,
     stream_checkpoint,
 )
 from mynah.progress import Progress
 from mynah.record.thresholds import parse_flop
 from mynah.serve import LlamaCppConfig, LlamaCppEngine, quantise
 from mynah.train import LineageConfig
-from mynah.workspace import Artifact, Workspace, file_sha256, snapshot_name
+from mynah.workspace import Artifact, Workspace, file_sha256, replace_file, snapshot_name
 
-__all__ = ["SERVED", "Base", "load_engine", "open_base", "open_newest_engine", "scratch_config"]
+__all__ = ["SERVED", "Base", "load_engine", "open_base", "open_newest_engine"]
 
 SERVED = "model.q8_0.gguf"
 """The file of a model's folder that engines load."""
@@ -57,16 +57,25 @@ class Base:
 
 
 def open_base(
-    options: Options, posts: Artifact, workspace: Workspace, *, progress: Progress
+    options: Options,
+    posts: Artifact,
+    workspace: Workspace,
+    *,
+    progress: Progress,
+    is_served: bool = True,
 ) -> Base:
-    """Get the base ready to serve and to train.
+    """Get the base ready to train and, unless ``is_served`` is false, to serve.
+
+    One from scratch that is not served has no weights on the disk: the trainer draws them, each
+    rank its own.
 
     Raises:
-        ConfigError: It is not a Llama-family model, or not there.
+        ConfigError: It is not a Llama-family model, one that is trained but not served, or not
+            there.
         MachineError: It cannot be downloaded.
     """
     if options.base == "scratch":
-        return _from_scratch(options, posts, workspace, progress)
+        return _from_scratch(options, posts, workspace, progress, is_served=is_served)
     source = resolve_base(options.base, progress=progress)
     if source.is_file():
         digest = file_sha256(source)
@@ -75,10 +84,16 @@ def open_base(
         if not _is_whole(folder):
             read_gguf(source, folder, progress=progress)
         return Base(name, folder, source, _lineage(options, name, digest=digest))
+    kind = read_config(source).model_type
+    if is_served and kind != "llama":
+        raise ConfigError(
+            f"{source}: its model_type is {kind!r}; mynah up serves only 'llama' as yet",
+            hint="train it alone: mynah train run; or choose a base with model_type 'llama'",
+        )
     weights = "".join(sorted(file_sha256(path) for path in source.glob("*.safetensors")))
     name = f"{source.name}-{snapshot_name('base', {'weights': weights})[:6]}"
     gguf = workspace.models / name / SERVED
-    if not gguf.is_file():
+    if is_served and not gguf.is_file():
         quantise(source, gguf, progress=progress)
     return Base(name, source, gguf, _lineage(options, name))
 
@@ -94,50 +109,35 @@ def _lineage(options: Options, name: str, *, digest: str = "") -> LineageConfig:
     return LineageConfig(name=name, digest=digest, flop=flop, basis="the operator says so")
 
 
-def scratch_config(recipe_depth: int, *, vocab_size: int) -> LlamaConfig:
-    """Derive a model from one dial: a layer, a head and 64 channels for each step of it.
-
-    Args:
-        recipe_depth: Layers.
-        vocab_size: Tokens of its tokenizer.
-
-    Source: the depth dial of nanochat, https://github.com/karpathy/nanochat.
-    """
-    num_heads = max(1, recipe_depth)
-    width = 64 * num_heads
-    return LlamaConfig(
-        vocab_size=vocab_size,
-        hidden_size=width,
-        intermediate_size=-(-width * 8 // 3 // 64) * 64,
-        num_hidden_layers=recipe_depth,
-        num_attention_heads=num_heads,
-        num_key_value_heads=num_heads // 3 if num_heads % 3 == 0 else num_heads,
-        head_dim=64,
-        max_position_embeddings=2048,
-        tie_word_embeddings=True,
-        bos_token_id=0,
-        eos_token_id=2,
-        pad_token_id=0,
-    )
-
-
 def _from_scratch(
-    options: Options, posts: Artifact, workspace: Workspace, progress: Progress
+    options: Options,
+    posts: Artifact,
+    workspace: Workspace,
+    progress: Progress,
+    *,
+    is_served: bool,
 ) -> Base:
     recipe = options.recipe
-    inputs = {"posts": posts.digest, "depth": recipe.depth, "vocab_size": recipe.vocab_size}
+    shape = recipe.shape
+    size = recipe.vocab_size if shape is None else shape.vocab_size
+    inputs: dict[str, object] = {"posts": posts.digest, "vocab_size": size}
+    inputs |= {"depth": recipe.depth} if shape is None else {"shape": asdict(shape)}
     name = f"scratch-{snapshot_name('mynah.scratch/1', inputs)[:6]}"
     folder = workspace.models / name
-    if not _is_whole(folder):
+    if not (_is_whole(folder) if is_served else (folder / "config.json").is_file()):
         folder.mkdir(parents=True, exist_ok=True)
         tokenizer = folder / "tokenizer.json"
-        train_tokenizer(posts, tokenizer, vocab_size=recipe.vocab_size, progress=progress)
-        vocab_size = Tokenizer.from_file(str(tokenizer)).get_vocab_size()
-        config = scratch_config(recipe.depth, vocab_size=-(-vocab_size // 64) * 64)
-        model = Llama(config)
-        model.initialise(seed=recipe.data.seed)
-        save_checkpoint(folder, config, dict(model.state_dict()))
-    if not (folder / SERVED).is_file():
+        train_tokenizer(posts, tokenizer, vocab_size=size, progress=progress)
+        found = Tokenizer.from_file(str(tokenizer)).get_vocab_size()
+        config = shape or shape_from_depth(recipe.depth, vocab_size=-(-found // 64) * 64)
+        if is_served:
+            model = Llama(config)
+            model.initialise(seed=recipe.data.seed)
+            save_checkpoint(folder, config, dict(model.state_dict()))
+        else:
+            hf = config.to_hf(dtype="float32")
+            replace_file(folder / "config.json", json.dumps(hf, indent=2).encode() + b"\n")
+    if is_served and not (folder / SERVED).is_file():
         quantise(folder, folder / SERVED, progress=progress)
     return Base(name, folder, folder / SERVED, LineageConfig(is_scratch=True))
 

@@ -9,9 +9,9 @@ from pydantic import ConfigDict, Field
 from mynah.config import dump_toml, load_config
 from mynah.corpus import CorpusConfig
 from mynah.errors import ConfigError
-from mynah.model import DEFAULT_BASE
+from mynah.model import DEFAULT_BASE, LlamaConfig
 from mynah.record.thresholds import RecordConfig
-from mynah.train import DataConfig, OptimizerConfig, ScheduleConfig
+from mynah.train import Recipe as TrainRecipe
 from mynah.workspace import Workspace, replace_file
 
 __all__ = ["Options", "Recipe", "read_options", "resolve_options", "save_options"]
@@ -20,29 +20,14 @@ HEADER = "# What the last `mynah up` of this workspace was asked for.\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """How to train: what a recipe file may set."""
+class Recipe(TrainRecipe):
+    """How to train, and on what: what a recipe file may set."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    corpus: CorpusConfig = field(default_factory=CorpusConfig)
-    """What becomes a document, what is left out, what is held out."""
-    data: DataConfig = field(default_factory=DataConfig)
-    """Which documents a step reads."""
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """AdamW's settings."""
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    """How long, and the learning rate over that time."""
-    num_threads: Annotated[int, Field(ge=1)] = 2
-    """Threads of the trainer."""
-    evaluate_every_s: Annotated[float, Field(ge=0)] = 20.0
-    """Seconds of training between evaluations."""
-    checkpoint_every_s: Annotated[float, Field(ge=0)] = 60.0
-    """Seconds of training between checkpoints; a kill loses at most these."""
-    record_every_s: Annotated[float, Field(ge=0)] = 30.0
-    """Seconds between two statements of progress in the record."""
-    pool: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")] = "local"
-    """Name of the machines that train, the same for every run on them; for the record."""
+    base: str = ""
+    """Model to go on from: ``smollm2``, ``scratch``, a GGUF file or a Hugging Face folder; empty
+    is what the workspace was told with ``--base``."""
     base_flop: str = ""
     """FLOP that the base and all before it took to train, such as ``2.1e25``; empty is what the
     record or mynah knows of it. An order to pause covers a run whose lineage nobody knows."""
@@ -50,6 +35,12 @@ class Recipe:
     """Layers of a model from scratch; its width and heads follow from it."""
     vocab_size: Annotated[int, Field(ge=260, le=1_000_000)] = 4096
     """Tokens of the tokenizer of a model from scratch."""
+    is_dialled: bool = False
+    """Whether learning rate, tokens of a step and length of the run follow from ``depth``, too."""
+    shape: LlamaConfig | None = None
+    """Exact shape of a model from scratch, instead of the one that follows from ``depth``."""
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    """What becomes a document, what is left out, what is held out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,9 @@
 """Taking posts back everywhere: one command, one receipt.
 
-Changes the post store, the corpora, the dialogues, the search indexes and the kept sample
-answers of a workspace; writes ``takedowns/<receipt>.json``, which holds ids and counts and never
-a post's words, and a leaf of the record. The removal never waits for the record. The receipt
-does: while its leaf cannot be written the takedown stays open, and the same command ends it.
+Changes the post store, the corpora, the dialogues, the preference pairs, the search indexes and the
+kept sample answers of a workspace; writes ``takedowns/<receipt>.json``, which holds ids and counts
+and never a post's words, and a leaf of the record. The removal never waits for the record. The
+receipt does: while its leaf cannot be written it stays open, and the same command ends it.
 """
 
 import json
@@ -24,10 +24,12 @@ import polars as pl
 from mynah.corpus import (
     CORPUS_KIND,
     DIALOGUES_KIND,
+    PREFERENCES_KIND,
     TakenBack,
     clean_text,
     forget_in_corpus,
     forget_in_dialogues,
+    forget_in_preferences,
 )
 from mynah.errors import ConfigError, DataError, RecordError
 from mynah.job.training import model_name
@@ -86,6 +88,7 @@ class Receipt:
     """What left the post store; authors are hashes here, as on the list of deletions."""
     corpora: tuple[TakenBack, ...]
     dialogues: tuple[TakenBack, ...]
+    preferences: tuple[TakenBack, ...]
     search: tuple[str, ...]
     """Indexes that held the posts and were deleted."""
     exposures: tuple[Exposure, ...]
@@ -141,7 +144,7 @@ def take_back(
     search = _forget_search(workspace, gone)
     progress(2, 4, note="out of the search index")
     with locked(workspace.corpus / ".lock", busy=_busy(workspace), wait_s=_PATIENCE_S):
-        corpora, dialogues = _forget_learned(workspace, gone)
+        corpora, dialogues, preferences = _forget_learned(workspace, gone)
     progress(3, 4, note="out of the corpora")
     exposures, unknown = _exposures(workspace, gone)
     models = sorted({model_name(exposure.run) for exposure in exposures})
@@ -151,6 +154,7 @@ def take_back(
         store=store,
         corpora=corpora,
         dialogues=dialogues,
+        preferences=preferences,
         search=tuple(search),
         exposures=exposures,
         unknown_runs=unknown,
@@ -186,11 +190,12 @@ def _recorded(
 
 def _forget_learned(
     workspace: Workspace, gone: Collection[str]
-) -> tuple[tuple[TakenBack, ...], tuple[TakenBack, ...]]:
+) -> tuple[tuple[TakenBack, ...], tuple[TakenBack, ...], tuple[TakenBack, ...]]:
     """Overwrite the posts in what was made of them. The caller holds the lock of the corpora."""
-    for left in workspace.corpus.glob(".*.writing"):  # of a killed build; it holds texts
-        shutil.rmtree(left, ignore_errors=True)
-    dialogues = workspace.root / "dialogues"
+    dialogues, preferences = workspace.root / "dialogues", workspace.root / "preferences"
+    for room in (workspace.corpus, preferences):
+        for left in room.glob(".*.writing"):  # of a killed build; it holds texts
+            shutil.rmtree(left, ignore_errors=True)
     for old in _artifacts(dialogues, "mynah.dialogues/1"):
         shutil.rmtree(old.folder)  # of an earlier release: nobody can tell which posts it quotes
     corpora = chain(
@@ -202,6 +207,11 @@ def _forget_learned(
             taken
             for one in _artifacts(dialogues, DIALOGUES_KIND)
             if (taken := forget_in_dialogues(one, gone))
+        ),
+        tuple(
+            taken
+            for one in _artifacts(preferences, PREFERENCES_KIND)
+            if (taken := forget_in_preferences(one, gone))
         ),
     )
 

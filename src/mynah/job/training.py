@@ -11,21 +11,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mynah.chat import Assistant, Sentence
-from mynah.config import dump_toml
+from mynah.corpus import build_corpus, build_dialogues, build_preferences
 from mynah.errors import ConfigError, MachineError, MynahError, PausedError, machine_errors
 from mynah.job.base_model import SERVED, Base
+from mynah.job.corpus_order import corpus_lock
 from mynah.job.options import Recipe
 from mynah.progress import Progress
-from mynah.serve import Message, Sampling
-from mynah.train import TrainConfig, TrainResult, read_result
-from mynah.web.runs import MetricsTail
-from mynah.workspace import Artifact, Workspace, replace_file, snapshot_name
+from mynah.train import MANNER, TrainConfig, TrainResult, progress_of, read_result, write_run
+from mynah.train import Recipe as TrainRecipe
+from mynah.workspace import Artifact, Workspace, snapshot_name
 
-__all__ = ["Training", "model_name", "sample_answers"]
+if TYPE_CHECKING:  # the pages and the assistant are loaded where they are used
+    from mynah.chat import Assistant
+    from mynah.web.runs import MetricsTail
+
+__all__ = ["Learned", "Training", "model_name", "sample_answers"]
 
 MACHINE = {
     # A thread that waits must sleep: the assistant and the pages use the same cores.
@@ -48,6 +52,35 @@ def model_name(run: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Learned:
+    """What a run learns from."""
+
+    corpus: Artifact
+    dialogues: Artifact
+    preferences: Artifact | None = None
+    """Built for runs that learn them."""
+
+    @classmethod
+    def build(
+        cls, recipe: Recipe, base: Base, posts: Artifact, place: Workspace, *, progress: Progress
+    ) -> "Learned":
+        """Build what is missing of it."""
+        with corpus_lock(place):
+            corpus = build_corpus(
+                posts,
+                place.corpus,
+                config=recipe.corpus,
+                tokenizer=base.folder / "tokenizer.json",
+                progress=progress,
+            )
+        dialogues = build_dialogues(corpus, posts, place.root / "dialogues", progress=progress)
+        if recipe.objective != "dpo":
+            return cls(corpus, dialogues)
+        pairs = build_preferences(corpus, place.root / "preferences", progress=progress)
+        return cls(corpus, dialogues, pairs)
+
+
+@dataclass(frozen=True, slots=True)
 class Training:
     """One run and where it leads."""
 
@@ -57,15 +90,22 @@ class Training:
 
     @classmethod
     def prepare(
-        cls, recipe: Recipe, base: Base, corpus: Artifact, dialogues: Artifact, place: Workspace
+        cls, recipe: Recipe, base: Base, learned: "Learned", place: Workspace
     ) -> "Training":
-        """Name the run by what it is a function of, and write its recipe."""
+        """Name the run by what it is a function of, and write its recipe.
+
+        How it is carried out, on how many ranks and with which checkpoints, is not part of the
+        name: the same run may go on in another manner.
+        """
+        corpus, dialogues, preferences = learned.corpus, learned.dialogues, learned.preferences
         inputs = {
             "base": base.name,
             "corpus": corpus.digest,
             "dialogues": dialogues.digest,
-            "recipe": asdict(recipe),
+            "recipe": {k: v for k, v in asdict(recipe).items() if k not in MANNER},
         }
+        if preferences is not None:
+            inputs["preferences"] = preferences.digest
         name = snapshot_name("mynah.run/1", inputs)
         training = cls(place.runs / name, model_name(name), place.models / model_name(name))
         run = training.run
@@ -74,17 +114,11 @@ class Training:
             base=_place(base.folder, run, place),
             corpus=_place(corpus.folder, run, place),
             dialogues=_place(dialogues.folder, run, place) if has_dialogues else "",
+            preferences=_place(preferences.folder, run, place) if preferences is not None else "",
             lineage=base.lineage,
-            pool=recipe.pool,
-            data=recipe.data,
-            optimizer=recipe.optimizer,
-            schedule=recipe.schedule,
-            num_threads=recipe.num_threads,
-            evaluate_every_s=recipe.evaluate_every_s,
-            checkpoint_every_s=recipe.checkpoint_every_s,
-            record_every_s=recipe.record_every_s,
+            **{one.name: getattr(recipe, one.name) for one in fields(TrainRecipe)},
         )
-        replace_file(training.run / "recipe.toml", dump_toml(config).encode())
+        write_run(training.run, config)
         return training
 
     @property
@@ -96,6 +130,11 @@ class Training:
     def result(self) -> TrainResult | None:
         """The result, once the model is trained and quantised."""
         return read_result(self.run) if self.gguf.is_file() else None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the model is trained and signed."""
+        return read_result(self.run) is not None and (self.model_folder / "config.json").is_file()
 
     def start(self) -> "subprocess.Popen[bytes]":
         """Start the process that trains, or goes on from the last checkpoint."""
@@ -122,6 +161,8 @@ class Training:
             ConfigError: It ended because of a setting.
             PausedError: A pause order stopped it, or did not let it begin.
         """
+        from mynah.web.runs import MetricsTail
+
         tail = MetricsTail(self.run / "metrics.jsonl")
         while not until():
             _report(tail, train)
@@ -172,21 +213,22 @@ def stop_process(process: "subprocess.Popen[bytes]") -> None:
             process.wait()
 
 
-def _report(tail: MetricsTail, progress: Progress) -> None:
+def _report(tail: "MetricsTail", progress: Progress) -> None:
     """Pass on the last new step, if there is one."""
-    rows = [row for row in tail.read() if "remaining_s" in row]
-    if rows:
-        last = rows[-1]
-        loss = "skipped" if last["loss"] is None else f"loss {last['loss']:.2f}"
-        note = f"{loss}, {last['tokens_per_s']:.0f} tokens/s"
-        progress(last["elapsed_s"], last["elapsed_s"] + last["remaining_s"], note=note)
+    shown = [found for row in tail.read() if (found := progress_of(row)) is not None]
+    if shown:
+        done_s, total_s, note = shown[-1]
+        progress(done_s, total_s, note=note)
 
 
-def sample_answers(assistant: Assistant, questions: Sequence[str]) -> list[str]:
+def sample_answers(assistant: "Assistant", questions: Sequence[str]) -> list[str]:
     """Answer ``questions`` as the assistant does.
 
     Never with the bare model: trained on who said what, it puts words into people's mouths.
     """
+    from mynah.chat import Sentence
+    from mynah.serve import Message, Sampling
+
     answers: list[str] = []
     for question in questions:
         events = assistant.answer([Message("user", question)], sampling=Sampling())

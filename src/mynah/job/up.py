@@ -16,15 +16,13 @@ from rich.console import Console
 
 from mynah.ads import AdServer, AdStore
 from mynah.chat import Assistant
-from mynah.corpus import build_corpus, build_dialogues
 from mynah.errors import ConfigError, MynahError
 from mynah.job.base_model import Base, load_engine, open_base
-from mynah.job.corpus_order import corpus_lock
 from mynah.job.options import Options, resolve_options, save_options
 from mynah.job.server import PageServer, claim_port
 from mynah.job.stages import STAGES, Reporter, StageHandle
 from mynah.job.takedown import take_back
-from mynah.job.training import Training, sample_answers, stop_process
+from mynah.job.training import Learned, Training, sample_answers, stop_process
 from mynah.posts import (
     POSTS_KIND,
     ReadOptions,
@@ -184,29 +182,18 @@ class MainJob:
     def corpus(self, posts: Artifact, base: Base) -> Training:
         """Stage 4: documents, tokens and dialogues, and the run they are for."""
         with self.reporter.stage("corpus") as stage:
-            with corpus_lock(self.workspace):
-                corpus = build_corpus(
-                    posts,
-                    self.workspace.corpus,
-                    config=self.options.recipe.corpus,
-                    tokenizer=base.folder / "tokenizer.json",
-                    progress=stage,
-                )
-            self.house.corpus = corpus
+            recipe = self.options.recipe
+            learned = Learned.build(recipe, base, posts, self.workspace, progress=stage)
+            corpus = self.house.corpus = learned.corpus
             self.house.take_back = self._take_back
-            dialogues = build_dialogues(
-                corpus, posts, self.workspace.root / "dialogues", progress=stage
-            )
-            training = Training.prepare(
-                self.options.recipe, base, corpus, dialogues, self.workspace
-            )
+            training = Training.prepare(recipe, base, learned, self.workspace)
             self.house.run = training.run
             counts = corpus.counts
             _say(
                 stage,
                 f"{counts['num_documents']:,} documents, {counts['num_tokens']:,} tokens, "
                 f"{counts['num_heldout']:,} held out",
-                is_kept=_was_there(dialogues, stage),
+                is_kept=_was_there(learned.dialogues, stage),
             )
         return training
 

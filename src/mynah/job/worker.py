@@ -1,8 +1,9 @@
-"""The background process of the main job: train, then quantise. One run, then it ends.
+"""The background process of a run: train, then quantise. One run, then it ends.
 
 Reads a run's recipe; writes the run, ``models/<name>/`` and the workspace's record. It stops at
 a checkpoint when its parent is gone or asks it to, and the next one goes on from there; at one,
-too, when a pause order covers the run, and then ends with exit code 1.
+too, when a pause order covers the run, and then ends with exit code 1. A layout of several
+processes is started from here: this process then only watches over them.
 """
 
 import logging
@@ -11,12 +12,11 @@ import signal
 import sys
 from pathlib import Path
 
-from mynah.errors import MynahError
+from mynah.errors import MachineError, MynahError
 
 __all__ = ["main"]
 
-ORPHAN_WAIT_S = 120.0
-"""How long an earlier worker, whose parent was killed, may take to notice and to save."""
+logger = logging.getLogger(__name__)
 
 
 def main(arguments: list[str]) -> int:
@@ -35,29 +35,47 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the parent's to handle
 
     # Imported here: torch takes seconds, and a signal before this line must not be lost.
-    from mynah.job.base_model import SERVED
-    from mynah.record.record import Record
-    from mynah.serve import quantise
-    from mynah.train import run_training
+    from mynah.job.ranks import take_part
+    from mynah.train.launching import is_launched, stop_with_parent
+
+    if is_launched():
+        stop_with_parent()
 
     def keep_going() -> bool:
-        return not asked_to_stop and os.getppid() == parent
+        return not asked_to_stop and (is_launched() or os.getppid() == parent)
 
     try:
-        result = run_training(
-            run,
-            model_folder,
-            record=Record.open(workspace),
-            keep_going=keep_going,
-            wait_s=ORPHAN_WAIT_S,
-            complete=lambda folder: quantise(folder, folder / SERVED),
-        )
-        if result is not None and not (model_folder / SERVED).is_file():  # it was deleted since
-            quantise(model_folder, model_folder / SERVED)
+        if is_launched() or _num_processes(run) == 1:
+            take_part(run, model_folder, workspace, keep_going=keep_going)
+        elif not asked_to_stop:
+            _launch(run, arguments)
     except MynahError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
+    except Exception:  # broad: the outermost loop; exit code 1, Python's own, is that of a pause
+        logger.exception("the training failed")
+        return MachineError.exit_code
     return 0
+
+
+def _num_processes(run: Path) -> int:
+    from mynah.train import read_run
+
+    return read_run(run).layout.world_size
+
+
+def _launch(run: Path, arguments: list[str]) -> None:
+    from mynah.train import read_run
+    from mynah.train.launching import Processes, launch, stop_with_parent
+
+    stop_with_parent()
+    config = read_run(run)
+    processes = Processes(
+        group_size=config.mesh_layout.world_size,
+        num_groups=config.layout.world_size // config.mesh_layout.world_size,
+    )
+    command = [sys.executable, "-m", "mynah.job.worker", *arguments]
+    launch(command, processes, logs=run / "ranks")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,15 @@ Reads one file or shards named by ``model.safetensors.index.json``, in bf16, fp1
 one file. Both files are written aside and renamed, weights first: a folder without ``config.json``
 is no checkpoint, and a kill between the two renames leaves weights that ``load_checkpoint``
 either accepts or refuses by shape, never half of them.
+
+Experts stand alone in files and are stacked in memory: one stack at a time is put together or
+taken apart.
 """
 
 import json
 import os
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, cast
@@ -20,6 +23,7 @@ from torch import Tensor
 
 from mynah.errors import CheckpointError, machine_errors
 from mynah.model.config import LlamaConfig
+from mynah.model.weights import OUTPUT, hf_names, is_parameter, weight_shapes
 from mynah.workspace import replace_file
 
 __all__ = [
@@ -37,32 +41,6 @@ Json = Any
 DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-OUTPUT = "lm_head.weight"
-
-
-def weight_shapes(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every weight that ``config`` calls for, in the order of the forward."""
-    width, inner = config.hidden_size, config.intermediate_size
-    query = config.num_attention_heads * config.head_dim
-    key = config.num_key_value_heads * config.head_dim
-    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config.vocab_size, width)}
-    for layer in range(config.num_hidden_layers):
-        prefix = f"model.layers.{layer}."
-        shapes |= {
-            prefix + "input_layernorm.weight": (width,),
-            prefix + "self_attn.q_proj.weight": (query, width),
-            prefix + "self_attn.k_proj.weight": (key, width),
-            prefix + "self_attn.v_proj.weight": (key, width),
-            prefix + "self_attn.o_proj.weight": (width, query),
-            prefix + "post_attention_layernorm.weight": (width,),
-            prefix + "mlp.gate_proj.weight": (inner, width),
-            prefix + "mlp.up_proj.weight": (inner, width),
-            prefix + "mlp.down_proj.weight": (width, inner),
-        }
-    shapes["model.norm.weight"] = (width,)
-    if not config.tie_word_embeddings:
-        shapes[OUTPUT] = (config.vocab_size, width)
-    return shapes
 
 
 def read_config(folder: Path) -> LlamaConfig:
@@ -90,40 +68,89 @@ def load_checkpoint(folder: Path) -> tuple[LlamaConfig, dict[str, Tensor]]:
     return config, dict(stream_checkpoint(folder, config))
 
 
-def stream_checkpoint(folder: Path, config: LlamaConfig) -> Iterator[tuple[str, Tensor]]:
+def stream_checkpoint(
+    folder: Path, config: LlamaConfig, *, wanted: Container[str] | None = None
+) -> Iterator[tuple[str, Tensor]]:
     """Yield the weights in the order of ``weight_shapes``, one in memory at a time, checked.
+
+    Args:
+        folder: The checkpoint.
+        config: What ``read_config(folder)`` says.
+        wanted: Names to yield, for a process that holds a part of the model; ``None`` is all.
 
     Raises:
         CheckpointError: As ``load_checkpoint``; everything but a tensor's own bytes is checked
             before the first one is yielded.
     """
-    shapes = weight_shapes(config)
+    names, shapes = hf_names(config), _file_shapes(config)
     files = _weight_files(folder)
     places: dict[str, Path] = {}
+    dtypes: dict[str, str] = {}
     for path in files:
         for name, (dtype, shape) in _read_header(path).items():
             if name.endswith("rotary_emb.inv_freq") or (name == OUTPUT and name not in shapes):
                 continue  # derived values that old exports repeat
+            if name not in shapes and 0 in shape:
+                continue  # transformers' way to say that no expert is shared
             if name not in shapes:
-                raise _damaged(path, f"has tensor {name}, a Llama has no such weight")
+                kind = config.model_type
+                raise _damaged(path, f"has tensor {name}, a {kind} has no such weight")
             if shape != shapes[name]:
                 raise _damaged(path, f"{name} is {list(shape)}, not {list(shapes[name])}")
             if dtype not in DTYPES.values():
                 raise _damaged(path, f"{name} is stored as {dtype}, not as F32, F16 or BF16")
-            places[name] = path
+            places[name], dtypes[name] = path, dtype
     for name in shapes:
         if name not in places:
             raise _damaged(files[-1], f"tensor {name} is missing")
+    for stacked in names.values():
+        _check_stack(stacked, places, dtypes)
     with ExitStack() as stack:
         readers = {f: stack.enter_context(safe_open(f, framework="pt")) for f in files}
-        for name in shapes:
-            yield name, readers[places[name]].get_tensor(name)
+        for name, stacked in names.items():
+            if wanted is not None and name not in wanted:
+                continue
+            tensors = (readers[places[hf_name]].get_tensor(hf_name) for hf_name, _ in stacked)
+            yield name, _joined(tensors, stacked)
+
+
+def _check_stack(
+    stacked: list[tuple[str, int | None]], places: Mapping[str, Path], dtypes: Mapping[str, str]
+) -> None:
+    first = stacked[0][0]
+    for name, _ in stacked:
+        if dtypes[name] != dtypes[first]:
+            problem = f"{name} is stored as {dtypes[name]}, {first} as {dtypes[first]}"
+            raise _damaged(places[name], problem)
+
+
+def _joined(tensors: Iterator[Tensor], stacked: list[tuple[str, int | None]]) -> Tensor:
+    """One weight from its tensors, at the cost of one of them besides."""
+    first = next(tensors)
+    if stacked[0][1] is None:
+        return first
+    out = first.new_empty(len(stacked), *first.shape)
+    out[0] = first
+    for number, tensor in enumerate(tensors, start=1):
+        out[number] = tensor
+    return out
+
+
+def _file_shapes(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor in files, in the order of ``weight_shapes``."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    names = hf_names(config)
+    for name, shape in weight_shapes(config).items():
+        for hf_name, index in names[name]:
+            shapes[hf_name] = shape if index is None else shape[1:]
+    return shapes
 
 
 def save_checkpoint(folder: Path, config: LlamaConfig, state: Mapping[str, Tensor]) -> None:
     """Write ``config.json`` and ``model.safetensors``; other files of ``folder`` stay.
 
-    A tied model's ``lm_head.weight`` is not stored.
+    Each weight is stored in its own dtype; ``config.json`` names that of the embedding. A tied
+    model's ``lm_head.weight`` is not stored.
 
     Raises:
         CheckpointError: ``state`` lacks a weight, or one has another shape than ``config`` says.
@@ -136,9 +163,9 @@ def save_checkpoint(folder: Path, config: LlamaConfig, state: Mapping[str, Tenso
                 f"cannot save {folder}: {name} should be {list(shape)}, found {found}",
                 hint="save the config that the model was built from",
             )
-    first = state["model.embed_tokens.weight"].dtype
-    tensors = ((name, state[name]) for name in weight_shapes(config))
-    write_checkpoint(folder, config, tensors, dtype=first)
+    dtypes = {name: state[name].dtype for name in weight_shapes(config)}
+    tensors = ((name, state[name]) for name in dtypes)
+    _write(folder, config, tensors, dtypes=dtypes)
 
 
 def write_checkpoint(
@@ -154,46 +181,66 @@ def write_checkpoint(
         folder: Made if it is not there.
         config: Shape of the model.
         tensors: Exactly the names of ``weight_shapes(config)``, in that order.
-        dtype: What to store the weights in.
+        dtype: What to store the weights in; routers' biases are always in float32, as steps of a
+            thousandth are lost in less.
     """
+    names = weight_shapes(config)
+    dtypes = {name: dtype if is_parameter(name) else torch.float32 for name in names}
+    _write(folder, config, tensors, dtypes=dtypes)
+
+
+def _write(
+    folder: Path,
+    config: LlamaConfig,
+    tensors: Iterable[tuple[str, Tensor]],
+    *,
+    dtypes: Mapping[str, torch.dtype],
+) -> None:
     path = folder / WEIGHTS
     with machine_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         aside = folder / f".{WEIGHTS}.{os.getpid()}.writing"
         try:
             with aside.open("wb") as stream:
-                _write_weights(stream, weight_shapes(config), tensors, dtype=dtype)
+                _write_weights(stream, config, tensors, dtypes=dtypes)
                 stream.flush()
                 os.fsync(stream.fileno())
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
-    hf = config.to_hf(dtype=str(dtype).removeprefix("torch."))
+    first = next(iter(dtypes.values()))
+    hf = config.to_hf(dtype=str(first).removeprefix("torch."))
     replace_file(folder / "config.json", json.dumps(hf, indent=2).encode() + b"\n")
     (folder / INDEX).unlink(missing_ok=True)  # of an earlier, sharded checkpoint here
 
 
 def _write_weights(
     stream: IO[bytes],
-    shapes: Mapping[str, tuple[int, ...]],
+    config: LlamaConfig,
     tensors: Iterable[tuple[str, Tensor]],
     *,
-    dtype: torch.dtype,
+    dtypes: Mapping[str, torch.dtype],
 ) -> None:
     """Write the safetensors format by hand: the library has no way to write tensor by tensor."""
+    shapes, names, file_shapes = weight_shapes(config), hf_names(config), _file_shapes(config)
     header: dict[str, Json] = {"__metadata__": {"format": "pt"}}
     end = 0
-    for name, shape in shapes.items():
-        begin, end = end, end + torch.Size(shape).numel() * dtype.itemsize
-        header[name] = {"dtype": DTYPES[dtype], "shape": shape, "data_offsets": [begin, end]}
+    for name, dtype in dtypes.items():
+        for hf_name, _ in names[name]:
+            shape = file_shapes[hf_name]
+            begin, end = end, end + torch.Size(shape).numel() * dtype.itemsize
+            place = {"dtype": DTYPES[dtype], "shape": shape, "data_offsets": [begin, end]}
+            header[hf_name] = place
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     stream.write(struct.pack("<Q", len(text)) + text)
-    for expected, (name, tensor) in zip(shapes, tensors, strict=True):
+    for expected, (name, tensor) in zip(dtypes, tensors, strict=True):
         assert name == expected, f"weights out of order: {name} where {expected} belongs"
         assert tuple(tensor.shape) == shapes[name], f"{name} is {list(tensor.shape)}"
-        flat = tensor.detach().to(device="cpu", dtype=dtype).contiguous().reshape(-1)
-        stream.write(flat.view(torch.uint8).numpy().data)
+        for _, index in names[name]:
+            part = tensor.detach() if index is None else tensor.detach()[index]
+            flat = part.to(device="cpu", dtype=dtypes[name]).contiguous().reshape(-1)
+            stream.write(flat.view(torch.uint8).numpy().data)
 
 
 def _weight_files(folder: Path) -> list[Path]:

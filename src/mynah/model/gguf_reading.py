@@ -160,6 +160,7 @@ def _read_config(
     num_experts = metadata.get("llama.expert_count", 0)
     raw = {
         "model_type": architecture,
+        "architectures": ["LlamaForCausalLM"],  # no other is read from a GGUF
         "hidden_act": "silu",
         "rope_scaling": None if scaling == "none" else {"rope_type": scaling},
         "hidden_size": metadata.get("llama.embedding_length"),

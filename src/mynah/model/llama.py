@@ -1,96 +1,47 @@
-"""A Llama-family decoder over packed documents. Weight names are Hugging Face's.
+"""A Llama-family decoder over packed documents, or a part of one. Names are Hugging Face's.
 
-A batch is one row of N tokens in which documents lie end to end; a ``Packing`` says where each
-begins, so that no token attends across a border. Linear layers see N tokens and no padding; only
-attention pads. Posts are about 30 tokens, and this is what makes them cheap to train on.
+Linear layers see the N tokens of a packed row and no padding. Posts are about 30 tokens, and this
+is what makes them cheap to train on. Nothing here knows of other processes: those that share a
+model give each its ``Part``, and put modules of their own where ``attend`` and ``exchange`` are.
 
-Shapes: N tokens of all documents, M of one group of D documents, L tokens of its longest, C model
-width, H query heads, K key heads, G queries of one key head, W width of a head, V vocabulary.
+Shapes: N tokens of all documents, C model width, H query heads, K key heads, W width of a head,
+X width of all query heads, V vocabulary.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mynah.errors import ConfigError
 from mynah.model.config import LlamaConfig
+from mynah.model.experts import FeedForward, MoE
+from mynah.model.packed_attention import PackedAttention, Packing
+from mynah.model.weights import initial_weight
 
-__all__ = ["Llama", "Packing", "pack"]
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Neighbouring documents of like length, padded to the longest of them for attention.
-
-    Args:
-        tokens: The stretch of the row that they take, M tokens.
-        padded_DL: Index into M of each place of a padded row; places past a document's end
-            repeat its last token, which causal attention keeps out of every real place.
-        unpadded_M: Index into D * L of each token.
-    """
-
-    tokens: slice
-    padded_DL: Tensor
-    unpadded_M: Tensor
+__all__ = ["Llama", "Part"]
 
 
 @dataclass(frozen=True, slots=True)
-class Packing:
-    """Where each document of a packed row lies.
+class Part:
+    """Which of a model's layers a module holds, and whether the two ends.
 
     Args:
-        position_N: Position of a token within its document, from 0.
-        groups: The documents in groups of like length, in the order of the row.
+        layers: Neighbouring layers by their global number, from 0.
+        has_embedding: It begins the model: it takes token ids.
+        has_head: It ends the model: it applies the last norm and holds the output matrix.
     """
 
-    position_N: Tensor
-    groups: tuple[Group, ...]
+    layers: range
+    has_embedding: bool
+    has_head: bool
 
-
-MAX_STRETCH = 1.25
-"""A document joins a group when it is at most this much longer than the group's shortest."""
-MIN_GROUPED_TOKENS = 32
-"""Documents up to this length always share a group: one product more costs more than padding."""
-
-WIDTH_MULTIPLE = 16
-"""Groups are padded to multiples of this: fewer shapes for which kernels are made and kept."""
-
-
-def pack(lengths: list[int]) -> Packing:
-    """Lay documents of ``lengths`` tokens end to end.
-
-    Args:
-        lengths: Tokens of each document, all at least 1. In ascending order the groups are
-            fewest and the padding least; any order is right.
-    """
-    groups: list[Group] = []
-    start = first = 0
-    for place in range(1, len(lengths) + 1):
-        members = lengths[first:place]
-        if place < len(lengths) and _belongs(lengths[place], members):
-            continue
-        groups.append(_group(members, start=start))
-        start += sum(members)
-        first = place
-    position_N = torch.cat([torch.arange(length) for length in lengths])
-    return Packing(position_N, tuple(groups))
-
-
-def _belongs(length: int, members: list[int]) -> bool:
-    shortest, longest = min(*members, length), max(*members, length)
-    return longest <= max(MIN_GROUPED_TOKENS, MAX_STRETCH * shortest)
-
-
-def _group(lengths: list[int], *, start: int) -> Group:
-    length_D = torch.tensor(lengths)
-    start_D = length_D.cumsum(0) - length_D
-    width = -(-max(lengths) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
-    place_L = torch.arange(width)
-    padded_DL = start_D[:, None] + torch.minimum(place_L[None], length_D[:, None] - 1)
-    real_DL = place_L[None] < length_D[:, None]
-    stretch = slice(start, start + sum(lengths))
-    return Group(stretch, padded_DL, real_DL.flatten().nonzero().flatten())
+    @classmethod
+    def whole(cls, config: LlamaConfig) -> "Part":
+        """All layers and both ends."""
+        return cls(range(config.num_hidden_layers), has_embedding=True, has_head=True)
 
 
 def rotary(position_N: Tensor, *, width: int, theta: float) -> tuple[Tensor, Tensor]:
@@ -112,147 +63,177 @@ def rotate(x_NHW: Tensor, cos_N1W: Tensor, sin_N1W: Tensor) -> Tensor:
     return (x_NHW * cos_N1W + turned * sin_N1W).to(x_NHW.dtype)
 
 
-def causal_attention(q_DHLW: Tensor, k_DKLW: Tensor, v_DKLW: Tensor) -> Tensor:
-    """Attend to earlier places of the same row; query heads share key heads in groups.
+class Norm(nn.RMSNorm):
+    """RMSNorm in the wider of the two dtypes that meet, out in that of its input.
 
-    On a CPU, rows of up to 1,024 tokens go through plain batched products: measured on 2 cores
-    in bfloat16, forward and backward, they take 2.5 ms where the fused kernel takes 14 (32 rows
-    of 32 tokens), 5.4 against 34 (24 of 70) and 21 against 25 (1 of 1,024).
+    Source: Zhang & Sennrich 2019 (arXiv:1910.07467).
     """
-    num_rows, num_heads, length, width = q_DHLW.shape
-    if q_DHLW.device.type != "cpu" or length > 1024:
-        return F.scaled_dot_product_attention(
-            q_DHLW, k_DKLW, v_DKLW, is_causal=True, enable_gqa=True
-        )
-    num_groups = k_DKLW.shape[1]
-    q_DKGW = q_DHLW.reshape(num_rows, num_groups, -1, width) * width**-0.5
-    bar_LL = q_DKGW.new_full((length, length), float("-inf")).triu(1)
-    bar_GL = bar_LL.repeat(num_heads // num_groups, 1)
-    weight_DKGL = (q_DKGW @ k_DKLW.transpose(-1, -2) + bar_GL).softmax(-1)
-    return (weight_DKGL @ v_DKLW).view(num_rows, num_heads, length, width)
 
-
-def _attend(q_NHW: Tensor, k_NKW: Tensor, v_NKW: Tensor, group: Group) -> Tensor:
-    """Attention within each document of ``group``; ``(M, C)``."""
-    q_DHLW, k_DKLW, v_DKLW = (
-        x[group.tokens][group.padded_DL].transpose(1, 2) for x in (q_NHW, k_NKW, v_NKW)
-    )
-    out_DHLW = causal_attention(q_DHLW, k_DKLW, v_DKLW)
-    return out_DHLW.transpose(1, 2).flatten(2).flatten(0, 1)[group.unpadded_M]
+    def forward(self, x: Tensor) -> Tensor:
+        """Bring each vector to root mean square 1, then scale its channels."""
+        wide = torch.promote_types(x.dtype, self.weight.dtype)
+        out = F.rms_norm(x.to(wide), self.normalized_shape, self.weight.to(wide), self.eps)
+        return out.to(x.dtype)
 
 
 class Attention(nn.Module):
-    """Grouped-query causal attention within documents, Ainslie et al. 2023 (arXiv:2305.13245)."""
+    """Grouped-query causal attention within documents, Ainslie et al. 2023 (arXiv:2305.13245).
+
+    Normalised heads: Dehghani et al. 2023 (arXiv:2302.05442), here with RMSNorm as in Qwen3.
+    """
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.width = config.head_dim
-        wide, narrow = (
-            config.num_attention_heads * self.width,
-            config.num_key_value_heads * self.width,
-        )
+        wide = config.num_attention_heads * self.width
+        narrow = config.num_key_value_heads * self.width
         self.q_proj = nn.Linear(config.hidden_size, wide, bias=False)
         self.k_proj = nn.Linear(config.hidden_size, narrow, bias=False)
         self.v_proj = nn.Linear(config.hidden_size, narrow, bias=False)
         self.o_proj = nn.Linear(wide, config.hidden_size, bias=False)
+        self.q_norm: Norm | None = None
+        self.k_norm: Norm | None = None
+        if config.qk_norm:
+            self.q_norm = Norm(self.width, eps=config.rms_norm_eps)
+            self.k_norm = Norm(self.width, eps=config.rms_norm_eps)
+        self.attend: nn.Module = PackedAttention()
 
     def forward(self, x_NC: Tensor, packing: Packing, turn: tuple[Tensor, Tensor]) -> Tensor:
         """Mix each token with the earlier ones of its own document."""
         q_NHW = self.q_proj(x_NC).unflatten(-1, (-1, self.width))
         k_NKW = self.k_proj(x_NC).unflatten(-1, (-1, self.width))
         v_NKW = self.v_proj(x_NC).unflatten(-1, (-1, self.width))
+        if self.q_norm is not None and self.k_norm is not None:
+            q_NHW, k_NKW = self.q_norm(q_NHW), self.k_norm(k_NKW)
         q_NHW, k_NKW = rotate(q_NHW, *turn), rotate(k_NKW, *turn)
-        parts = [_attend(q_NHW, k_NKW, v_NKW, group) for group in packing.groups]
-        out_NC = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return self.o_proj(out_NC)
-
-
-class FeedForward(nn.Module):
-    """SwiGLU, Shazeer 2020 (arXiv:2002.05202)."""
-
-    def __init__(self, config: LlamaConfig) -> None:
-        super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
-
-    def forward(self, x_NC: Tensor) -> Tensor:
-        """Gate, widen, narrow."""
-        return self.down_proj(F.silu(self.gate_proj(x_NC)) * self.up_proj(x_NC))
+        return self.o_proj(self.attend(q_NHW, k_NKW, v_NKW, packing))
 
 
 class Layer(nn.Module):
-    """One pre-norm block."""
+    """One pre-norm block.
 
-    def __init__(self, config: LlamaConfig) -> None:
+    Args:
+        config: The model.
+        number: Of this layer in the whole model, from 0.
+    """
+
+    def __init__(self, config: LlamaConfig, number: int) -> None:
         super().__init__()
-        self.input_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        width = config.hidden_size
+        self.input_layernorm = Norm(width, eps=config.rms_norm_eps)
         self.self_attn = Attention(config)
-        self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
-        self.mlp = FeedForward(config)
+        self.post_attention_layernorm = Norm(width, eps=config.rms_norm_eps)
+        self.mlp: FeedForward | MoE = (
+            MoE(config)
+            if config.has_experts(number)
+            else FeedForward(width, config.intermediate_size)
+        )
 
     def forward(self, x_NC: Tensor, packing: Packing, turn: tuple[Tensor, Tensor]) -> Tensor:
         """Attention, then feed-forward, each added to its input."""
         x_NC = x_NC + self.self_attn(self.input_layernorm(x_NC), packing, turn)
-        return x_NC + self.mlp(self.post_attention_layernorm(x_NC))
+        inner_NC = self.post_attention_layernorm(x_NC)
+        if isinstance(self.mlp, MoE):
+            return x_NC + self.mlp(inner_NC, packing.real_N)
+        return x_NC + self.mlp(inner_NC)
 
 
 class Decoder(nn.Module):
     """Embedding, layers and the last norm: what Hugging Face calls ``model``."""
 
-    def __init__(self, config: LlamaConfig) -> None:
+    def __init__(self, config: LlamaConfig, part: Part) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
-        self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.embed_tokens: nn.Embedding | None = None
+        if part.has_embedding:
+            self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleDict({str(n): Layer(config, n) for n in part.layers})
+        self.norm: Norm | None = None
+        if part.has_head:
+            self.norm = Norm(config.hidden_size, eps=config.rms_norm_eps)
 
 
 class Llama(nn.Module):
-    """The whole decoder.
+    """The whole decoder, or the part of it that one process of a pipeline holds.
 
     ``lm_head`` is the embedding itself when the config ties them, and then has no weight of its
     own in a checkpoint.
+
+    Args:
+        config: Shape of the whole model.
+        part: What of it to hold; ``None`` is all. Weights keep their names in the whole model.
+
+    Raises:
+        ConfigError: The part has layers that the model has not, or one end of a model whose ends
+            are one matrix.
     """
 
-    def __init__(self, config: LlamaConfig) -> None:
+    def __init__(self, config: LlamaConfig, *, part: Part | None = None) -> None:
         super().__init__()
+        part = part or Part.whole(config)
+        _check_part(config, part)
         self.config = config
-        self.model = Decoder(config)
+        self.part = part
+        self.model = Decoder(config, part)
         self.lm_head: nn.Linear | None = None
-        if not config.tie_word_embeddings:
+        if part.has_head and not config.tie_word_embeddings:
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
 
     @property
     def head_VC(self) -> Tensor:
-        """The matrix that turns a hidden state into logits."""
-        return self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
+        """The matrix that turns a hidden state into logits; of a part that has a head."""
+        if self.lm_head is not None:
+            return self.lm_head.weight
+        assert self.part.has_head, f"layers {self.part.layers} have no output matrix"
+        assert self.model.embed_tokens is not None
+        return self.model.embed_tokens.weight
 
-    def hidden(self, ids_N: Tensor, packing: Packing) -> Tensor:
-        """Hidden states after the last norm, ``(N, C)``."""
-        x_NC = self.model.embed_tokens(ids_N)
-        cos, sin = rotary(
-            packing.position_N, width=self.config.head_dim, theta=self.config.rope_theta
-        )
-        turn = (cos.to(x_NC.dtype), sin.to(x_NC.dtype))
-        for layer in self.model.layers:
+    def layers(self) -> list[Layer]:
+        """The layers that it holds, in order."""
+        return [cast("Layer", layer) for layer in self.model.layers.values()]
+
+    def mixtures(self) -> list[MoE]:
+        """The mixtures of experts among its layers, whose bias the trainer shifts."""
+        return [layer.mlp for layer in self.layers() if isinstance(layer.mlp, MoE)]
+
+    def forward(self, x: Tensor, packing: Packing) -> Tensor:
+        """Hidden states, ``(N, C)``: after the last norm where the part has the head.
+
+        Args:
+            x: Token ids ``(N,)`` where it has the embedding, else the hidden states ``(N, C)``
+                that the part before it returned.
+            packing: Of these tokens.
+        """
+        x_NC = x if self.model.embed_tokens is None else self.model.embed_tokens(x)
+        # In float32 whatever the states are in: an angle of bfloat16 is off by whole positions.
+        turn = rotary(packing.position_N, width=self.config.head_dim, theta=self.config.rope_theta)
+        for layer in self.model.layers.values():
             x_NC = layer(x_NC, packing, turn)
-        return self.model.norm(x_NC)
+        return x_NC if self.model.norm is None else self.model.norm(x_NC)
 
-    def forward(self, ids_N: Tensor, packing: Packing) -> Tensor:
+    def logits(self, ids_N: Tensor, packing: Packing) -> Tensor:
         """Logits of the next token, ``(N, V)``; memory N * V, so for short inputs only."""
-        return F.linear(self.hidden(ids_N, packing), self.head_VC)
+        return F.linear(self(ids_N, packing), self.head_VC)
 
     @torch.no_grad()
     def initialise(self, *, seed: int) -> None:
-        """Draw fresh weights: normal, deviation 0.02, residual outputs shrunk by depth.
+        """Fill all weights as ``initial_weight`` draws them; a part gets those of the whole."""
+        for name, weight in self.state_dict(keep_vars=True).items():
+            weight.copy_(initial_weight(name, self.config, seed=seed))
+        for mixture in self.mixtures():
+            mixture.load_E.zero_()
 
-        Source: Radford et al. 2019, section 2.3 (the GPT-2 report), for the shrinking.
-        """
-        generator = torch.Generator().manual_seed(seed)
-        residual = 0.02 / (2 * self.config.num_hidden_layers) ** 0.5
-        for name, weight in self.named_parameters():
-            if weight.ndim == 1:
-                weight.fill_(1.0)
-            else:
-                is_residual = name.endswith(("o_proj.weight", "down_proj.weight"))
-                weight.normal_(0.0, residual if is_residual else 0.02, generator=generator)
+
+def _check_part(config: LlamaConfig, part: Part) -> None:
+    layers = part.layers
+    if layers.step != 1 or not 0 <= layers.start <= layers.stop <= config.num_hidden_layers:
+        raise ConfigError(
+            f"a part has layers {layers.start} to {layers.stop - 1}, the model has "
+            f"{config.num_hidden_layers} layers, from 0",
+            hint="choose fewer pipeline parts, or a deeper model",
+        )
+    if config.tie_word_embeddings and part.has_embedding != part.has_head:
+        raise ConfigError(
+            "tie_word_embeddings is true: the output matrix is the embedding, and a pipeline "
+            "would hold them in different processes",
+            hint="set tie_word_embeddings = false, or the pipeline axis to 1",
+        )

@@ -95,6 +95,13 @@ class RunRecord:
         entry = self._entry
         return Spent(flop=entry.flop, device_s=entry.device_ms / 1000, tokens=entry.tokens)
 
+    def wants_checkpoint(self, flop: int) -> bool:
+        """Whether ``begin`` will ask for the digest of a checkpoint, at ``flop`` counted so far.
+
+        Ranks that save together must know before any of them begins.
+        """
+        return (self.stop_order(flop) is None) == bool(self._entry.paused_by)
+
     def begin(self, step: int, spent: Spent, checkpoint_digest: Callable[[], str]) -> None:
         """Say that a process begins or goes on, before its first step.
 

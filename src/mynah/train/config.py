@@ -1,19 +1,36 @@
 """The recipe of a training run. Reads nothing; the loop, the data and the pages read it."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from mynah.config import dump_toml, load_config
+from mynah.train.checkpoints import CheckpointConfig
+from mynah.train.health import HealthConfig
+from mynah.train.layout import LayoutConfig
+from mynah.train.optimizers import OptimizerConfig
+from mynah.train.preferences import DpoConfig
+from mynah.workspace import replace_file
+
 __all__ = [
+    "MANNER",
+    "CheckpointConfig",
     "DataConfig",
+    "DpoConfig",
+    "HealthConfig",
+    "LayoutConfig",
     "LineageConfig",
+    "Manner",
     "OptimizerConfig",
+    "Recipe",
     "ScheduleConfig",
     "TrainConfig",
     "placed",
+    "read_run",
+    "write_run",
 ]
 
 
@@ -36,28 +53,6 @@ class DataConfig:
     learns the network's language keeps, and sharpens, its ability to answer from posts."""
     heldout_max_tokens: Annotated[int, Field(ge=1)] = 8192
     """Held-out tokens that an evaluation reads; the same ones every time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OptimizerConfig:
-    """AdamW, Loshchilov & Hutter 2019 (arXiv:1711.05101)."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
-    lr: Annotated[float, Field(gt=0)] = 3e-4
-    """Peak learning rate, reached at the end of warm-up."""
-    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Memory of the mean gradient."""
-    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
-    """Memory of the mean squared gradient."""
-    eps: Annotated[float, Field(gt=0)] = 1e-8
-    """Added to the root of the squared mean."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Pull towards zero a step, times the learning rate; of matrices only."""
-    clip_norm: Annotated[float, Field(gt=0)] = 1.0
-    """Gradients of a larger norm are scaled down to it."""
-    max_skipped_steps: Annotated[int, Field(ge=0)] = 20
-    """Steps with a loss or gradient that is not finite are skipped; one more ends the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,36 +96,124 @@ class LineageConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
-    """Everything that decides what a run computes."""
+class Manner:
+    """How a run is carried out: what may change whenever it goes on; see ``Recipe``."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    base: str
-    """Folder of the checkpoint to go on from, in Hugging Face layout. Here and below, a relative
-    path begins at the run's folder, so that a workspace can be moved."""
-    corpus: str
-    """Folder of the corpus snapshot."""
-    dialogues: str
-    """Folder of the dialogues; empty when there are none."""
-    lineage: LineageConfig = field(default_factory=LineageConfig)
-    """What the base is."""
-    pool: Annotated[str, Field(min_length=1, max_length=200)] = "local"
-    """Name of the machines that train, the same for every run on them."""
+    replicas: Literal["mesh", "torchft"] = "mesh"
+    """Who adds up the gradients of ``layout.replicate``: the mesh, where one dead rank stops all,
+    or torchft, where the other groups go on."""
+    is_compiled: bool = False
+    """Whether layers are compiled; needs a C++ compiler, and takes up to a minute at the start."""
+    num_threads: Annotated[int, Field(ge=1)] = 2
+    """Threads of one process."""
+    evaluate_every_s: Annotated[float, Field(ge=0)] = 20.0
+    """Seconds of training between evaluations."""
+    record_every_s: Annotated[float, Field(ge=0)] = 30.0
+    """Seconds between two statements of progress in the record."""
+    is_tensorboard: bool = False
+    """Whether metrics are written for TensorBoard, too."""
+    layout: LayoutConfig = field(default_factory=LayoutConfig)
+    """How ranks share the work; one process unless it says otherwise."""
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    """When to save, and what to keep."""
+    health: HealthConfig = field(default_factory=HealthConfig)
+    """When a rank counts as slow, and when as hung."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe(Manner):
+    """How to train: everything that decides what a run computes but its inputs."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    objective: Literal["pretrain", "sft", "dpo"] = "pretrain"
+    """What to learn: documents and dialogues, the replies of dialogues, or which of two replies
+    people preferred."""
+    precision: Literal["bfloat16", "float32", "float8"] = "bfloat16"
+    """Of matrix products; weights and sums stay in float32. float8 needs a Hopper GPU or newer."""
+    pool: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")] = "local"
+    """Name of the machines that train, the same for every run on them; for the record."""
     data: DataConfig = field(default_factory=DataConfig)
     """Which documents a step reads."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """How a step changes the weights."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     """How long, and the learning rate over that time."""
-    num_threads: Annotated[int, Field(ge=1)] = 2
-    """Threads of one process."""
-    evaluate_every_s: Annotated[float, Field(ge=0)] = 20.0
-    """Seconds of training between evaluations."""
-    checkpoint_every_s: Annotated[float, Field(ge=0)] = 60.0
-    """Seconds of training between checkpoints; a kill loses at most these."""
-    record_every_s: Annotated[float, Field(ge=0)] = 30.0
-    """Seconds between two statements of progress in the record."""
+    dpo: DpoConfig = field(default_factory=DpoConfig)
+    """How strongly preferences pull."""
+
+    def row_tokens(self, device: str) -> int | None:
+        """Tokens of every row, or ``None`` where rows may have any length.
+
+        Rows of one length are what a pipeline and an accelerator need; alone on a CPU they would
+        only be filled up for nothing.
+
+        Args:
+            device: ``cpu`` or ``cuda``.
+        """
+        is_free = self.layout.world_size == 1 and device == "cpu"
+        return None if is_free else self.data.batch_tokens
+
+    @property
+    def num_mesh_ranks(self) -> int:
+        """Ranks of one mesh: all, or those of one replica group where torchft joins them."""
+        return self.mesh_layout.world_size
+
+    @property
+    def mesh_layout(self) -> LayoutConfig:
+        """The layout of one mesh."""
+        return replace(self.layout, replicate=1) if self.replicas == "torchft" else self.layout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig(Recipe):
+    """A recipe and its inputs: everything that decides what a run computes."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    base: str
+    """Folder of the checkpoint to go on from, in Hugging Face layout; without weights in it, they
+    are drawn from ``data.seed``. Here and below, a relative path begins at the run's folder, so
+    that a workspace can be moved."""
+    corpus: str
+    """Folder of the corpus snapshot."""
+    dialogues: str
+    """Folder of the dialogues; empty when there are none."""
+    preferences: str = ""
+    """Folder of the preference pairs, for ``dpo``; empty when there are none."""
+    lineage: LineageConfig = field(default_factory=LineageConfig)
+    """What the base is."""
+
+
+MANNER = tuple(one.name for one in fields(Manner))
+"""Fields of a recipe that say how a run is carried out and not what it computes: they may change
+whenever it goes on, and with them the number of its ranks."""
+
+
+def write_run(run: Path, config: TrainConfig) -> None:
+    """Write ``recipe.toml``, once, and ``manner.toml``, each time a run is begun or gone on with.
+
+    The record knows the recipe by its hash, so that it stays what it was.
+    """
+    if not (run / "recipe.toml").is_file():
+        replace_file(run / "recipe.toml", dump_toml(config).encode())
+    manner = Manner(**{name: getattr(config, name) for name in MANNER})
+    replace_file(run / "manner.toml", dump_toml(manner).encode())
+
+
+def read_run(run: Path) -> TrainConfig:
+    """Read the recipe of a run, with the manner in which it is carried out now.
+
+    Raises:
+        ConfigError: A file is missing or wrong.
+    """
+    config = load_config(TrainConfig, run / "recipe.toml")
+    if not (run / "manner.toml").is_file():
+        return config
+    manner = load_config(Manner, run / "manner.toml")
+    return replace(config, **{name: getattr(manner, name) for name in MANNER})
 
 
 def placed(run: Path, folder: str) -> Path:

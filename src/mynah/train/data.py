@@ -6,8 +6,8 @@ Reads ``train.bin`` of a corpus and of the dialogues. Resuming needs no cursor b
 Shapes: N tokens of a step, M pieces of documents.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -117,7 +117,7 @@ Piece = tuple[DocumentSource, tuple[int, int, int]]
 class Batch:
     """Tokens to read, tokens to predict, and how documents lie in them.
 
-    The row is filled up to a multiple of ``ROW_MULTIPLE`` with a document that counts nothing.
+    The row is filled up at its beginning with documents that count nothing.
     """
 
     ids_N: Tensor
@@ -126,6 +126,42 @@ class Batch:
     packing: Packing
     num_tokens: int
     """Tokens read, those that fill the row not counted."""
+    weight: float = 0.0
+    """What the row adds to the number that its step's loss is divided by: the sum of ``weight_N``,
+    unless the objective counts something else than tokens."""
+    extra: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    """What else an objective needs. As everywhere, a name says the shape: what ends in ``_N`` has
+    a value for each token of the row, and is cut with the row; the rest is the whole row's."""
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch with its tensors on ``device``."""
+        return replace(
+            self,
+            ids_N=self.ids_N.to(device),
+            target_N=self.target_N.to(device),
+            weight_N=self.weight_N.to(device),
+            packing=self.packing.to(device),
+            extra={name: tensor.to(device) for name, tensor in self.extra.items()},
+        )
+
+    def at(self, place_N: Tensor, packing: Packing) -> "Batch":
+        """Some places of the row, as a rank reads that shares it with others.
+
+        Args:
+            place_N: Index of each place, in the order wanted, on the device of the batch.
+            packing: Of these places.
+        """
+        return replace(
+            self,
+            ids_N=self.ids_N[place_N],
+            target_N=self.target_N[place_N],
+            weight_N=self.weight_N[place_N],
+            packing=packing,
+            extra={
+                name: tensor[place_N] if name.endswith("_N") else tensor
+                for name, tensor in self.extra.items()
+            },
+        )
 
 
 class DataOrder:
@@ -137,10 +173,17 @@ class DataOrder:
         tokens_per_step: A step takes the pieces whose last token falls in its own stretch of
             this many tokens, so that every piece is in exactly one step of an epoch.
         max_tokens: Longer documents are cut into pieces of this many tokens.
+        cut: As for ``make_batch``: tokens of each document that a piece is in its row.
     """
 
     def __init__(
-        self, source: DocumentSource, *, seed: int, tokens_per_step: int, max_tokens: int
+        self,
+        source: DocumentSource,
+        *,
+        seed: int,
+        tokens_per_step: int,
+        max_tokens: int,
+        cut: "Callable[[Piece], list[int]] | None" = None,
     ) -> None:
         if max_tokens < 1:
             raise ConfigError(
@@ -165,6 +208,12 @@ class DataOrder:
         first_M = np.repeat(np.cumsum(pieces) - pieces, pieces)
         self.start_M = (np.arange(len(self.document_M)) - first_M) * max_tokens
         self.length_M = np.minimum(predictions[self.document_M] - self.start_M, max_tokens)
+        self._pairs_M = self.length_M * (self.length_M + 1) // 2
+        if cut is not None:
+            rows = zip(self.document_M, self.start_M, self.length_M, strict=True)
+            lengths = (cut((source, (int(d), int(s), int(n)))) for d, s, n in rows)
+            pairs = [sum(n * (n + 1) // 2 for n in parts) for parts in lengths]
+            self._pairs_M = np.array(pairs, dtype=np.int64)
         self.steps_per_epoch = max(1, -(-int(self.length_M.sum()) // tokens_per_step))
         self._epoch = -1
         self._order_M = np.empty(0, dtype=np.int64)
@@ -180,6 +229,12 @@ class DataOrder:
 
     def pieces(self, step: int) -> list[tuple[int, int, int]]:
         """Return (document, start, predictions) of each piece that ``step`` reads, from 0."""
+        return [
+            (int(self.document_M[m]), int(self.start_M[m]), int(self.length_M[m]))
+            for m in self._chosen(step)
+        ]
+
+    def _chosen(self, step: int) -> np.ndarray:
         epoch, place = divmod(step, self.steps_per_epoch)
         self._enter(epoch)
         first, last = np.searchsorted(
@@ -187,19 +242,21 @@ class DataOrder:
             (place * self.tokens_per_step, (place + 1) * self.tokens_per_step),
             side="right",
         )
-        chosen = self._order_M[int(first) : int(last)]
-        return [
-            (int(self.document_M[m]), int(self.start_M[m]), int(self.length_M[m])) for m in chosen
-        ]
+        return self._order_M[int(first) : int(last)]
+
+    def work_at(self, step: int) -> tuple[int, int]:
+        """Tokens that ``step`` reads, and pairs of tokens in attention, as ``work_of`` adds up."""
+        chosen = self._chosen(step)
+        return int(self.length_M[chosen].sum()), int(self._pairs_M[chosen].sum())
 
     def work_of(self, num_steps: int) -> tuple[int, int]:
         """Tokens that the first ``num_steps`` steps read, and pairs of tokens in attention.
 
-        A pair is a token and itself or one before it in its piece. Exact, and quick for any
+        A pair is a token and itself or one before it in its document. Exact, and quick for any
         number of steps.
         """
         num_epochs, place = divmod(num_steps, self.steps_per_epoch)
-        pairs_M = self.length_M * (self.length_M + 1) // 2
+        pairs_M = self._pairs_M
         self._enter(num_epochs)
         last = np.searchsorted(self._end_M, place * self.tokens_per_step, side="right")
         part = self._order_M[: int(last)]
@@ -226,32 +283,50 @@ class DataOrder:
         return sorted(step for step in found if step < num_steps)
 
 
-def make_batch(chosen: Sequence[Piece]) -> Batch:
+def _one_document(piece: Piece) -> list[int]:
+    _, (_, _, length) = piece
+    return [length]
+
+
+def make_batch(
+    chosen: Sequence[Piece],
+    *,
+    row_tokens: int | None = None,
+    cut: Callable[[Piece], list[int]] = _one_document,
+) -> Batch:
     """Lay pieces end to end, the shortest first.
 
     Args:
-        chosen: At least one piece.
+        chosen: Pieces; none make a row that counts nothing.
+        row_tokens: Tokens of the row, those that fill it included; ``None`` is the next multiple
+            of ``ROW_MULTIPLE``.
+        cut: Tokens of each document that a piece is in the row: a piece may be several, of which
+            none sees another. By default it is one.
     """
-    ids: list[np.ndarray] = []
-    targets: list[np.ndarray] = []
-    weights: list[np.ndarray] = []
-    for source, (document, start, length) in sorted(chosen, key=lambda piece: piece[1][2]):
-        tokens = source.tokens(document)[start : start + length + 1].astype(np.int64)
-        ids.append(tokens[:-1])
-        targets.append(tokens[1:])
-        weights.append(source.weights(document)[start + 1 : start + length + 1])
-    lengths = [len(part) for part in ids]
+    chosen = sorted(chosen, key=lambda piece: piece[1][2])
+    lengths = [length for piece in chosen for length in cut(piece)]
     num_tokens = sum(lengths)
-    if filling := -num_tokens % ROW_MULTIPLE:
-        nothing = np.zeros(filling, dtype=np.int64)
-        ids.insert(0, nothing)
-        targets.insert(0, nothing)
-        weights.insert(0, nothing)
-        lengths.insert(0, filling)
+    if row_tokens is None:
+        row_tokens = max(1, -(-num_tokens // ROW_MULTIPLE)) * ROW_MULTIPLE
+    num_filling = row_tokens - num_tokens
+    assert num_filling >= 0, f"{num_tokens} tokens do not fit into a row of {row_tokens}"
+    # Short documents: attention over one long one would cost more than that over the rest.
+    num_full, rest = divmod(num_filling, ROW_MULTIPLE)
+    filling = [rest] * (rest > 0) + [ROW_MULTIPLE] * num_full
+    ids_N, target_N = np.zeros((2, row_tokens), dtype=np.int64)
+    weight_N = np.zeros(row_tokens, dtype=np.float32)
+    at = num_filling
+    for source, (document, start, length) in chosen:
+        place = slice(at, at + length)
+        tokens = source.tokens(document)[start : start + length + 1]
+        ids_N[place], target_N[place] = tokens[:-1], tokens[1:]
+        weight_N[place] = source.weights(document)[start + 1 : start + length + 1]
+        at += length
     return Batch(
-        ids_N=torch.from_numpy(np.concatenate(ids)),
-        target_N=torch.from_numpy(np.concatenate(targets)),
-        weight_N=torch.from_numpy(np.concatenate(weights).astype(np.float32)),
-        packing=pack(lengths),
+        ids_N=torch.from_numpy(ids_N),
+        target_N=torch.from_numpy(target_N),
+        weight_N=torch.from_numpy(weight_N),
+        packing=pack(filling + lengths, num_filling=num_filling),
         num_tokens=num_tokens,
+        weight=float(weight_N.sum()),
     )

@@ -13,14 +13,14 @@ from mynah.record.model_signature import MODEL_SIGNATURE, model_digest
 from mynah.record.record import Record
 from mynah.record.statements import ParentModel, RunDeclared
 from mynah.train.config import TrainConfig, placed
-from mynah.train.loop import NUM_DEVICES, Trainer
+from mynah.train.loop import Trainer
 from mynah.train.throughput import steps_flop
 from mynah.workspace import file_sha256, read_artifact
 
 __all__ = ["declare_run"]
 
 
-def declare_run(trainer: Trainer, run: Path, model: str, *, record: Record) -> RunDeclared:
+def declare_run(trainer: Trainer, run: Path, model: str, record: Record) -> RunDeclared:
     """Say what a run is; the same whenever and wherever it is asked.
 
     What was measured (the peak, and the name of the device) is as it was declared first: another
@@ -37,7 +37,11 @@ def declare_run(trainer: Trainer, run: Path, model: str, *, record: Record) -> R
     register = record.register()
     known = register.runs.get(run.name)
     peak = int(trainer.peak_flop_per_s) if known is None else int(known.declared.peak_flop_per_s)
+    num_devices = config.layout.world_size
     flop, basis = _planned(trainer, peak)
+    if known is not None:  # what was planned on other ranks
+        flop, basis = known.declared.planned_flop, known.declared.planned_basis
+        num_devices = known.declared.num_devices
     corpus = read_artifact(placed(run, config.corpus), kind=CORPUS_KIND)
     if corpus is None:
         raise DataError(f"{config.corpus} holds no corpus", hint="run the same command again")
@@ -46,27 +50,35 @@ def declare_run(trainer: Trainer, run: Path, model: str, *, record: Record) -> R
         model=model,
         recipe=hashlib.sha256((run / "recipe.toml").read_bytes()).hexdigest(),
         corpus=corpus.digest if known is None else known.declared.corpus,
-        objective="posts and dialogues" if len(trainer.orders) > 1 else "posts",
+        objective=_objective(trainer),
         parents=_parents(config, placed(run, config.base), record),
-        planned_flop=str(flop),
+        planned_flop=flop,
         planned_basis=basis,
         pool=config.pool,
         device=_device(config.num_threads) if known is None else known.declared.device,
-        num_devices=NUM_DEVICES,
+        num_devices=num_devices,
         peak_flop_per_s=str(peak),
     )
 
 
-def _planned(trainer: Trainer, peak_flop_per_s: int) -> tuple[int, str]:
+def _objective(trainer: Trainer) -> str:
+    if trainer.objective.name != "pretrain":
+        return {"sft": "replies of dialogues", "dpo": "preference pairs"}[trainer.objective.name]
+    return "posts and dialogues" if len(trainer.objective.orders) > 1 else "posts"
+
+
+def _planned(trainer: Trainer, peak_flop_per_s: int) -> tuple[str, str]:
     """FLOP of a run that nothing interrupts, and how that is known."""
     schedule = trainer.config.schedule
-    by_steps = steps_flop(trainer.model.config, trainer.orders, schedule.num_steps)
-    by_time = round(peak_flop_per_s * 60 * schedule.max_minutes) * NUM_DEVICES
+    num_devices = trainer.config.layout.world_size
+    orders = trainer.objective.orders
+    by_steps = steps_flop(trainer.engine.config, orders, schedule.num_steps)
+    by_time = peak_flop_per_s * 60 * schedule.max_minutes * num_devices  # may be infinite
     if by_steps <= by_time:
-        return by_steps, f"exact: {schedule.num_steps} steps in the order of the data"
-    return by_time, (
-        f"at most: {schedule.max_minutes:g} minutes on {NUM_DEVICES} device at its measured peak "
-        "in matrix products"
+        return str(by_steps), f"exact: {schedule.num_steps} steps in the order of the data"
+    return str(round(by_time)), (
+        f"at most: {schedule.max_minutes:g} minutes on {num_devices} "
+        f"device{'s' * (num_devices > 1)} at the measured peak in matrix products"
     )
 
 

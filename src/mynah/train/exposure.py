@@ -1,7 +1,7 @@
 """Which runs, steps and checkpoints saw a post: arithmetic over the data order, never a log.
 
 Reads ``recipe.toml``, ``metrics.jsonl`` and the checkpoints' names of a run, and the sidecars of
-the corpus and dialogues it names; writes nothing.
+the corpus, the dialogues or the preference pairs it learns from; writes nothing.
 """
 
 import json
@@ -9,14 +9,18 @@ import tomllib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from mynah.corpus import TokenShard
+from mynah.corpus import PREFERENCES_KIND, TokenShard
 from mynah.errors import DataError
 from mynah.train.config import DataConfig, placed
 from mynah.train.data import CorpusSource, DataOrder, DialogueSource
+from mynah.train.objectives import HeldOutSplit, data_order, sft
+from mynah.train.preferences import DpoConfig, dpo
+from mynah.workspace import read_artifact
 
 __all__ = ["Exposure", "find_exposures"]
 
@@ -29,9 +33,9 @@ class Exposure:
     """Name of the run."""
     post_id: str
     source: str
-    """``corpus`` or ``dialogues``."""
+    """``corpus``, ``dialogues`` or ``preferences``."""
     document: int
-    """Number of the document, or dialogue, that holds the post."""
+    """Number of the document, dialogue or pair that holds the post."""
     num_steps_run: int
     """Optimizer steps that the run has done."""
     steps: tuple[int, ...]
@@ -84,39 +88,49 @@ def _place(run: Path, recorded: str) -> Path:
 
 
 def _orders(
-    run: Path, recipe: dict[str, str], data: DataConfig, post_ids: Collection[str]
+    run: Path, recipe: dict[str, Any], data: DataConfig, post_ids: Collection[str]
 ) -> Iterable[tuple[str, DataOrder, list[tuple[str, int]]]]:
-    """The orders that the run's loop reads, as ``train.run`` lays them out."""
+    """The orders that the run's loop reads and that hold the posts, as its objective lays them."""
+    objective = recipe.get("objective", "pretrain")  # a run of an earlier release has no other
+    if objective == "dpo":
+        folder = _place(run, recipe["preferences"])
+        if documents := _documents_with(folder, post_ids):
+            pairs = read_artifact(folder, kind=PREFERENCES_KIND)
+            if pairs is None:
+                raise _gone(folder)
+            yield "preferences", dpo(pairs, data, DpoConfig(), base_digest="").orders[0], documents
+        return
     has_dialogues = bool(recipe["dialogues"])
     share = data.dialogue_share if has_dialogues else 0.0
-    folder = _place(run, recipe["corpus"])
-    if documents := _documents_with(folder, post_ids):
-        source = CorpusSource(TokenShard(folder / "train"), boundary=0)
-        yield "corpus", _order(source, data, round(data.tokens_per_step * (1.0 - share))), documents
+    if objective == "pretrain":
+        folder = _place(run, recipe["corpus"])
+        if documents := _documents_with(folder, post_ids):
+            source = CorpusSource(TokenShard(folder / "train"), boundary=0)
+            tokens = round(data.tokens_per_step * (1.0 - share))
+            yield "corpus", data_order(source, data, tokens=tokens), documents
     folder = _place(run, recipe["dialogues"])
     if has_dialogues and (documents := _documents_with(folder, post_ids)):
-        shard = TokenShard(folder / "train")
         starts = np.load(folder / "replies.npy")
-        source = DialogueSource(shard, reply_starts=starts, boundary=0)
-        yield "dialogues", _order(source, data, round(data.tokens_per_step * share)), documents
+        prefix = folder / "train"
+        source = DialogueSource(TokenShard(prefix), reply_starts=starts, boundary=0)
+        if objective == "sft":
+            order = sft(source, HeldOutSplit.of_dialogues(prefix), data).orders[0]
+        else:
+            order = data_order(source, data, tokens=round(data.tokens_per_step * share))
+        yield "dialogues", order, documents
 
 
-def _order(source: CorpusSource | DialogueSource, data: DataConfig, tokens: int) -> DataOrder:
-    return DataOrder(
-        source,
-        seed=data.seed,
-        tokens_per_step=tokens,
-        max_tokens=min(data.max_document_tokens, tokens),
+def _gone(folder: Path) -> DataError:
+    return DataError(
+        f"{folder} is gone, and with it the order in which its posts were learned",
+        hint="restore that folder, or rebuild it with the same inputs, and ask again",
     )
 
 
 def _documents_with(folder: Path, post_ids: Collection[str]) -> list[tuple[str, int]]:
     meta = folder / "train.meta.parquet"
     if not meta.is_file():
-        raise DataError(
-            f"{folder} is gone, and with it the order in which its posts were learned",
-            hint="restore that folder, or rebuild it with the same inputs, and ask again",
-        )
+        raise _gone(folder)
     rows = (
         pl.scan_parquet(meta, glob=False)
         .select("document", "post_ids")

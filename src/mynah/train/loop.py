@@ -1,47 +1,57 @@
-"""The loop: read a batch, step, measure, now and then evaluate and save. One process.
+"""The loop: read rows, step, measure, now and then evaluate and save. The same on any world.
 
-Reads a corpus, dialogues and a base checkpoint; writes ``metrics.jsonl``, ``spent.json`` and
-``checkpoints/`` of a run, its result, and what the record is to know of it.
+Reads a corpus, what the objective needs and a base checkpoint; writes ``metrics.jsonl``,
+``spent.json`` and ``checkpoints/`` of a run, its result, and what the record is to know of it.
+Rank 0 alone speaks to the record and writes the metrics; what it decides, all ranks do. Where
+replica groups live and die apart (see ``replicas``), one of them speaks, and only it writes; all
+others compute the same, and any of them can go on speaking when it dies.
 """
 
-import gc
-import json
 import logging
 import math
 import resource
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import Tensor
 
-from mynah.errors import CheckpointError, machine_errors
-from mynah.model import Llama
-from mynah.record.model_signature import model_digest
 from mynah.record.runs import RunRecord, Spent
+from mynah.train.checkpoint_files import step_of
+from mynah.train.checkpoints import Checkpoints, checkpoint_digest
 from mynah.train.config import TrainConfig
-from mynah.train.data import Batch, DataOrder, Piece, make_batch
-from mynah.train.evaluate import HeldOut, autocast, batch_loss
+from mynah.train.counters import Counters
+from mynah.train.data import Batch, Piece
+from mynah.train.engine import Engine
+from mynah.train.exporting import BackgroundExport
+from mynah.train.health import StepTimes, collecting_garbage
+from mynah.train.inputs import Material
+from mynah.train.metrics import MetricsFile
+from mynah.train.replica_manager import group_number
+from mynah.train.replicas import ReplicaGroups
+from mynah.train.rows import RowPlan, deal, lay_pieces, lay_rows
 from mynah.train.schedule import learning_rate_share, run_share
 from mynah.train.spent import keep_spent, spent_before
-from mynah.train.state import Counters, latest_checkpoint, load_state, save_state
-from mynah.train.throughput import batch_flop, steps_flop
-from mynah.workspace import replace_file
+from mynah.train.throughput import step_flop, steps_flop
+from mynah.train.watchdog import Watchdog
+from mynah.train.world import World
 
 __all__ = ["TrainResult", "Trainer"]
 
 logger = logging.getLogger(__name__)
 
-NUM_DEVICES = 1
-"""One process: its threads are one device."""
-DIGEST_SHARE = 1 / 400
-"""Of the time, at most, that goes into hashing checkpoints that are neither a pause's nor the
-last. SHA-256 takes about a second for the 1.6 GB of a small model: at every save, that second
-would be 2% of a minute of training. A thread beside the loop would take it from the same cores."""
-FIRST_GUESS_BYTES_PER_S = 1e9
-"""How fast a checkpoint is hashed, before the first has been."""
+
+class Word(IntEnum):
+    """What the ranks agree to do next; the largest that any of them says."""
+
+    GO_ON = 0
+    STOP = 1
+    PAUSE = 2
+    LEAVE = 3
+    """Another process has finished the run meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,50 +76,50 @@ class TrainResult:
 
 
 class Trainer:
-    """One run of one model on one process.
+    """One run of one model on one rank, alone or among others.
 
     Args:
         config: The recipe.
-        model: Weights in float32; products run in bfloat16.
-        orders: Documents first, then dialogues if there are any.
-        held_out: What to evaluate on.
+        engine: Weights in float32, loaded; products as the recipe says.
+        material: What a step reads and minimises, and what is held out to evaluate on.
         folder: The run's folder.
-        peak_flop_per_s: Measured matrix-product peak of this machine, for MFU.
+        world: The ranks; of this replica group, where there are several.
+        peak_flop_per_s: Measured matrix-product peak of this rank's device, for MFU.
     """
 
     def __init__(
         self,
         config: TrainConfig,
-        model: Llama,
-        orders: tuple[DataOrder, ...],
-        held_out: HeldOut,
+        engine: Engine,
+        material: Material,
         folder: Path,
         *,
+        world: World,
         peak_flop_per_s: float,
     ) -> None:
         self.config = config
-        self.model = model
-        self.orders = orders
-        self.held_out = held_out
+        self.engine = engine
+        self.objective = material.objective
+        self.held_out = material.held_out
+        self.beside = material.beside
         self.folder = folder
+        self.world = world
         self.peak_flop_per_s = peak_flop_per_s
         self.counters = Counters()
+        self.record: RunRecord | None = None
+        """Of rank 0, while it speaks."""
+        self.groups: ReplicaGroups | None = None
+        """All that train together, where they live and die apart."""
         self.num_resumed_steps = 0
-        self._clock_s = self._recorded_s = self._digested_s = time.perf_counter()
-        self._digest_bytes_per_s = FIRST_GUESS_BYTES_PER_S
-        optimizer = config.optimizer
-        matrices = [w for w in model.parameters() if w.ndim > 1]
-        vectors = [w for w in model.parameters() if w.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": optimizer.weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
-            ],
-            lr=optimizer.lr,
-            betas=(optimizer.beta1, optimizer.beta2),
-            eps=optimizer.eps,
-            fused=True,
-        )
+        self.checkpoints = Checkpoints(folder / "checkpoints", config.checkpoint, world=world)
+        self._metrics = MetricsFile(folder, is_tensorboard=config.is_tensorboard)
+        self._exports = BackgroundExport()
+        self._exported_step = 0
+        self._times = StepTimes(config.health, world)
+        self._has_spoken = False
+        self._row: dict[str, Any] = {}
+        self._logged_step = -1
+        self._clock_s = self._recorded_s = time.perf_counter()
 
     @property
     def share(self) -> float:
@@ -117,202 +127,341 @@ class Trainer:
         counters = self.counters
         return run_share(self.config.schedule, step=counters.step, elapsed_s=counters.elapsed_s)
 
-    def resume(self, recorded: Spent) -> None:
-        """Go on from the latest checkpoint, if there is one; what came after it stays spent.
+    @property
+    def speaks(self) -> bool:
+        """Whether this rank's group writes what there is to write."""
+        return self.groups is None or self.groups.speaks
 
-        Args:
-            recorded: What the record says that the run has used.
-        """
-        checkpoint = latest_checkpoint(self.folder / "checkpoints")
-        if checkpoint is not None:
-            self.counters = load_state(checkpoint, self.model, self.optimizer)
+    @property
+    def num_devices(self) -> int:
+        """How many take part in a step now."""
+        return self.world.size * (1 if self.groups is None else self.groups.membership.num_groups)
+
+    def named_tensors(self) -> Mapping[str, Tensor]:
+        """What a checkpoint holds, and what a group that comes back is given."""
+        return self.engine.named_state()
+
+    def numbers(self) -> dict[str, Any]:
+        """Counters, and what the last step is to be remembered by."""
+        return {"counters": asdict(self.counters), "row": dict(self._row)}
+
+    def set_numbers(self, numbers: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.counters = Counters(**numbers["counters"])
+        self.engine.spikes.state = self.counters.spikes
+        self._row = dict(numbers["row"])
+
+    def _resume(self) -> None:
+        """Go on from a living replica group, or from the latest whole checkpoint, if any."""
+        if self.config.replicas == "torchft":
+            self.groups = ReplicaGroups(self.world, self, self.folder)
+            if self.groups.begin_step().is_healed:
+                self.num_resumed_steps = self.counters.step
+                return
+        found = self.checkpoints.load_best(self.engine.named_state())
+        if found is not None:
+            self.set_numbers({"counters": found[1], "row": {}})
             self.num_resumed_steps = self.counters.step
             logger.info("resumed at step %d", self.counters.step)
-        counters = self.counters
-        flop = steps_flop(self.model.config, self.orders, counters.step)
-        at_least = Spent(flop=flop, device_s=counters.elapsed_s, tokens=counters.tokens)
-        for spent in (at_least, recorded, spent_before(self.folder)):
-            counters.spent = counters.spent.at_least(spent)
-        keep_spent(self.folder, counters.spent)
-        # A process that was killed before its first checkpoint has left its lines, too.
-        step = counters.step if counters.base_bits_per_byte else -1
-        _drop_metrics_after(self.folder / "metrics.jsonl", step)
+        if self.groups is not None:
+            self.groups.go_on_from(self.counters.step)
 
     def run(
-        self, record: RunRecord, *, keep_going: Callable[[], bool] = lambda: True
+        self,
+        open_record: Callable[[], RunRecord | None],
+        *,
+        keep_going: Callable[[], bool] = lambda: True,
     ) -> TrainResult | None:
         """Train until the schedule ends.
 
         Args:
-            record: Told what is used; asked before each step whether a pause order covers it.
-            keep_going: Asked before each step; when false, a checkpoint is saved and the run
-                stops where it is, to be resumed.
+            open_record: Declares the run. Asked on rank 0 alone, before it speaks; ``None`` when
+                another process has finished the run meanwhile.
+            keep_going: Asked before each step; when false on any rank, a checkpoint is saved and
+                all ranks stop where they are, to be resumed.
 
         Returns:
-            The result, or ``None`` when it was stopped.
+            The result, or ``None`` when it was stopped, or in a group that does not speak.
 
         Raises:
             PausedError: A pause order covers the run: it has stopped at a checkpoint.
             RecordError: The record cannot be written, or the checkpoint is not the paused one.
         """
-        self.resume(record.spent)
-        counters = self.counters
+        self._resume()
         self._clock_s = time.perf_counter()
-        record.begin(counters.step, counters.spent, self._saved_digest)
-        if not counters.base_bits_per_byte:
-            base = self.held_out.bits_per_byte(self.model)
-            counters.base_bits_per_byte = base
-            self._log({"step": 0, "elapsed_s": 0.0, "heldout_bits_per_byte": base})
-        gc.collect()
-        gc.disable()  # a collection in the middle of a step costs tens of milliseconds
-        try:
-            return self._run_on(record, keep_going)
-        finally:
-            gc.enable()
-
-    def _run_on(self, record: RunRecord, keep_going: Callable[[], bool]) -> TrainResult | None:
-        counters, config = self.counters, self.config
-        evaluated_s = saved_s = counters.elapsed_s
-        while self.share < 1.0:
-            self._stop_if_ordered(record)
-            if not keep_going():
-                self._tell(record, digest=self._saved_digest())
+        watchdog = Watchdog(
+            self.folder,
+            self.config.health,
+            rank=group_number() * self.world.size + self.world.rank,
+            world_size=self.config.layout.world_size,
+        )
+        with watchdog, collecting_garbage(self.config.health) as collect:
+            if self.groups is None and not self._speak(open_record):
                 return None
-            metrics = self._step()
-            is_last = self.share >= 1.0
-            if is_last or counters.elapsed_s - evaluated_s >= config.evaluate_every_s:
-                counters.bits_per_byte = self.held_out.bits_per_byte(self.model)
-                metrics["heldout_bits_per_byte"] = counters.bits_per_byte
-                evaluated_s = counters.elapsed_s
-                gc.collect()
-            self._log(metrics)
-            if is_last or counters.elapsed_s - saved_s >= config.checkpoint_every_s:
-                checkpoint = self._save()
-                saved_s = counters.elapsed_s
-                self._tell(record, digest=self._affordable_digest(checkpoint))
+            if not self.counters.base_bits_per_byte:
+                watchdog.beat(self.counters.step, "evaluate")
+                bits = self.counters.base_bits_per_byte = self.held_out.bits_per_byte(self.engine)
+                first = {"heldout_bits_per_byte": bits}
+                self._row = {"step": 0, "elapsed_s": 0.0} | first | self._measures()
+
+            def agree() -> Word:
+                watchdog.beat(self.counters.step, "begin")  # others may still start or save
+                return self._agree(keep_going, open_record)
+
+            try:
+                return self._run_on(agree, watchdog, collect)
+            finally:
+                self._exports.stop()
+
+    def _run_on(
+        self, agree: Callable[[], Word], watchdog: Watchdog, collect: Callable[[int], None]
+    ) -> TrainResult | None:
+        config = self.config
+        evaluated_s = saved_s = self.counters.elapsed_s
+        word = agree()
+        self._log()
+        while self.share < 1.0 and word is Word.GO_ON:
+            before = self.counters.step
+            watchdog.beat(before, "step")
+            self._step()
+            collect(self.counters.step)
+            word = agree()
+            if self.counters.step == before:  # a replica group died in it
+                self._log()  # it may have been the one that speaks
+                continue
+            is_last, now_s = self.share >= 1.0, self.counters.elapsed_s
+            if is_last or now_s - evaluated_s >= config.evaluate_every_s:
+                watchdog.beat(self.counters.step, "evaluate")
+                self._row |= self._evaluate()
+                evaluated_s = now_s
+            self._log()
+            if is_last or now_s - saved_s >= config.checkpoint.every_s:
+                watchdog.beat(self.counters.step, "checkpoint")
+                digest = self._save()
+                saved_s = now_s
+                self._tell(digest=digest)
+            elif not self.checkpoints.is_busy and (path := self.checkpoints.wait()):
+                self._tell(digest=self._saved(path))  # it was written meanwhile
             elif time.perf_counter() - self._recorded_s >= config.record_every_s:
-                self._tell(record)
-        self._stop_if_ordered(record)
+                self._tell()
+        watchdog.beat(self.counters.step, "checkpoint")
+        return self._end(word)
+
+    def _end(self, word: Word) -> TrainResult | None:
+        if word is Word.LEAVE or not self.speaks:
+            return None
+        if word is Word.PAUSE:
+            self._pause()
+        if self.share < 1.0:
+            self._tell(digest=self._save(is_final=True))
+            return None
+        self._save(is_final=True)
+        self._exports.wait()
         return self._result()
 
-    def _stop_if_ordered(self, record: RunRecord) -> None:
-        order = record.stop_order(self.counters.flop)
-        if order is not None:
-            digest = self._saved_digest()
-            raise record.pause(order, self.counters.step, self.counters.spent, digest)
+    def _speak(self, open_record: Callable[[], RunRecord | None]) -> bool:
+        """Begin to speak for all ranks, from where they are; what came after stays spent.
 
-    def _tell(self, record: RunRecord, *, digest: str = "") -> None:
-        record.progress(self.counters.step, self.counters.spent, digest=digest)
+        Returns:
+            Whether there is anything left to say.
+        """
+
+        def open_it() -> bool:
+            self.record = open_record()
+            return self.record is not None
+
+        if not self.world.through_main(open_it):
+            return False
+        counters, record = self.counters, self.record
+        if record is not None:
+            flop = steps_flop(self.engine.config, self.objective.orders, counters.step)
+            at_least = Spent(flop=flop, device_s=counters.elapsed_s, tokens=counters.tokens)
+            for spent in (at_least, record.spent, spent_before(self.folder)):
+                counters.spent = counters.spent.at_least(spent)
+            keep_spent(self.folder, counters.spent)
+            # A process that was killed before its first checkpoint has left its lines, too.
+            self._logged_step = counters.step if counters.base_bits_per_byte else -1
+            if self._row:  # and this step's may be missing, or cut in half
+                self._logged_step = self._row["step"] - 1
+            self._metrics.drop_after(self._logged_step)
+        self._begin()
+        self._has_spoken = True
+        return True
+
+    def _begin(self) -> None:
+        """Say that this process begins; with the checkpoint's digest where that is asked for."""
+        counters, record = self.counters, self.record
+        wanted = record is not None and record.wants_checkpoint(counters.flop)
+        digest = self._save(is_final=True) if self.world.largest([float(wanted)])[0] else ""
+
+        def begin() -> None:
+            assert record is not None, "rank 0 has the record"
+            record.begin(counters.step, counters.spent, lambda: digest)
+
+        self.world.through_main(begin)
+
+    def _agree(
+        self, keep_going: Callable[[], bool], open_record: Callable[[], RunRecord | None]
+    ) -> Word:
+        """What all ranks do next; from here on they have one clock."""
+        word = Word.GO_ON if keep_going() else Word.STOP
+        if self.record is not None and self.record.stop_order(self.counters.flop) is not None:
+            word = Word.PAUSE
+        own_s = self.counters.elapsed_s if self.world.is_main else 0.0
+        said, self.counters.elapsed_s = self.world.largest([float(word), own_s])
+        word = Word(int(said))
+        if self.groups is None:
+            return word
+        word = self._agree_with(self.groups, word)
+        if self.speaks and not self._has_spoken and not self._speak(open_record):
+            return Word.LEAVE
+        return word
+
+    def _agree_with(self, groups: ReplicaGroups, word: Word) -> Word:
+        """Begin a step with the groups that live; this one may be further when it has begun."""
+        while True:
+            num_groups = groups.begin_step().num_groups
+            elapsed_s = self.counters.elapsed_s
+            told = groups.agree([word is Word.STOP, word is Word.PAUSE, elapsed_s])
+            if told is not None:
+                stops, pauses, elapsed_s = told
+                self.counters.elapsed_s = elapsed_s / num_groups
+                return Word.PAUSE if pauses else Word.STOP if stops else Word.GO_ON
+            groups.should_commit()  # it must not: a group has died, or none speaks yet
+
+    def _pause(self) -> None:
+        digest = self._save(is_final=True)
+        counters, record = self.counters, self.record
+
+        def pause() -> None:
+            assert record is not None, "rank 0 has the record"
+            order = record.stop_order(counters.flop)
+            if order is not None:  # it may have been lifted while the checkpoint was written
+                raise record.pause(order, counters.step, counters.spent, digest)
+
+        self.world.through_main(pause)
+
+    def _tell(self, *, digest: str = "") -> None:
+        if self.record is not None:
+            self.record.progress(self.counters.step, self.counters.spent, digest=digest)
         self._recorded_s = time.perf_counter()
 
-    def _saved_digest(self) -> str:
-        return model_digest(self._save()).hex
+    def rows(self) -> list[Batch]:
+        """This rank's rows of the next step."""
+        config, mesh = self.config, self.engine.mesh
+        laid = lay_rows(
+            self.objective.orders, self.counters.step, batch_tokens=config.data.batch_tokens
+        )
+        data_rank, num_data = mesh.data_rank, mesh.num_data
+        if self.groups is not None:
+            place = self.groups.membership
+            data_rank += place.group_rank * num_data
+            num_data *= place.num_groups
+        at_least = self.engine.pipeline.num_rows(-(-len(laid) // num_data))
+        return self._lay(deal(laid, data_rank=data_rank, num_data=num_data, at_least=at_least))
 
-    def _affordable_digest(self, checkpoint: Path) -> str:
-        """Digest of a checkpoint, or nothing when it is too early for the next one."""
-        num_bytes = sum(path.stat().st_size for path in checkpoint.iterdir())
-        began_s = time.perf_counter()
-        if (began_s - self._digested_s) * DIGEST_SHARE < num_bytes / self._digest_bytes_per_s:
-            return ""
-        digest = model_digest(checkpoint).hex
-        self._digested_s = time.perf_counter()
-        self._digest_bytes_per_s = num_bytes / (self._digested_s - began_s)
-        return digest
+    def _lay(self, plan: RowPlan) -> list[Batch]:
+        row_tokens = self.config.row_tokens(self.engine.device.type)
+        rows: list[Sequence[Piece]] = [*plan.rows, *((),) * plan.num_empty]
+        return [self.objective.batch(row, row_tokens=row_tokens) for row in rows]
 
-    def _batches(self) -> list[Batch]:
-        """Return what the next step reads, in batches that fit the memory, short pieces first."""
-        chosen = [
-            (order.source, piece)
-            for order in self.orders
-            for piece in order.pieces(self.counters.step)
-        ]
-        chosen.sort(key=lambda piece: piece[1][2])
-        parts: list[list[Piece]] = [[]]
-        size = 0
-        for piece in chosen:
-            if parts[-1] and size + piece[1][2] > self.config.data.batch_tokens:
-                parts.append([])
-                size = 0
-            parts[-1].append(piece)
-            size += piece[1][2]
-        return [make_batch(part) for part in parts]
-
-    def _gradients(self, batches: list[Batch]) -> float:
-        """Add up the gradients of a step; return its mean loss."""
-        weight = sum(float(batch.weight_N.sum()) for batch in batches)
-        total = 0.0
-        with autocast(self.model):  # around them all: weights are rounded once a step
-            for batch in batches:
-                loss = batch_loss(self.model, batch) / max(1.0, weight)
-                loss.backward()
-                total += loss.item()
-        return total
-
-    def _step(self) -> dict[str, Any]:
+    def _step(self) -> None:
         started = time.perf_counter()
         config, counters = self.config, self.counters
-        lr = config.optimizer.lr * learning_rate_share(
-            config.schedule, step=counters.step, share=self.share
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        batches = self._batches()
-        loss = self._gradients(batches)
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.model.parameters(), config.optimizer.clip_norm, error_if_nonfinite=False
-        ).item()
-        if math.isfinite(loss) and math.isfinite(norm):
-            self.optimizer.step()
-        else:
-            self._skip(loss)
-        self.optimizer.zero_grad()
-        num_tokens = sum(batch.num_tokens for batch in batches)
+        lr_share = learning_rate_share(config.schedule, step=counters.step, share=self.share)
+        orders = self.objective.orders
+        num_tokens = sum(order.work_at(counters.step)[0] for order in orders)
+        flop = step_flop(self.engine.config, orders, counters.step)
+        with self._times.own():
+            rows = self.rows()
+        outcome = self.engine.step(rows, self.objective, lr_share=lr_share, groups=self.groups)
         step_time_s = time.perf_counter() - started
+        counters.elapsed_s += step_time_s
+        self._count_seconds()
+        if outcome.is_undone:
+            return
+        counters.skipped_steps = self.engine.spikes.num_skipped
+        counters.spikes = self.engine.spikes.state
         counters.step += 1
         counters.tokens += num_tokens
-        counters.elapsed_s += step_time_s
-        flop = sum(batch_flop(self.model.config, batch) for batch in batches)
         counters.flop += flop
         counters.spent_tokens += num_tokens
-        self._count_seconds()
         share = self.share
-        return {
+        self._row = self._times.after_step(counters.step, flop=flop / self.num_devices) | {
             "step": counters.step,
-            "loss": loss if math.isfinite(loss) else None,
-            "lr": lr,
-            "grad_norm": norm if math.isfinite(norm) else None,
+            "loss": outcome.loss if math.isfinite(outcome.loss) else None,
+            "lr": config.optimizer.lr * lr_share,
+            "grad_norm": outcome.grad_norm if math.isfinite(outcome.grad_norm) else None,
+            "is_skipped": outcome.is_skipped,
             "tokens": counters.tokens,
             "tokens_per_s": num_tokens / step_time_s,
             "step_time_s": step_time_s,
             "elapsed_s": counters.elapsed_s,
             "remaining_s": counters.elapsed_s * (1.0 - share) / share,
-            "mfu": flop / step_time_s / self.peak_flop_per_s,
+            "mfu": flop / step_time_s / self.peak_flop_per_s / self.num_devices,
             "flop": counters.flop,
             "device_s": counters.device_s,
             "spent_tokens": counters.spent_tokens,
         }
+        if self.groups is not None:
+            self._row["num_groups"] = self.groups.membership.num_groups
+
+    def _evaluate(self) -> dict[str, Any]:
+        self.counters.bits_per_byte = self.held_out.bits_per_byte(self.engine)
+        return {"heldout_bits_per_byte": self.counters.bits_per_byte} | self._measures()
+
+    def _measures(self) -> dict[str, float]:
+        """What the objective measures on what it holds out."""
+        if not self.objective.held_out:
+            return {}
+        mesh = self.engine.mesh
+        laid = lay_pieces(self.objective.held_out, batch_tokens=self.config.data.batch_tokens)
+        at_least = -(-len(laid) // mesh.num_data)
+        plan = deal(laid, data_rank=mesh.data_rank, num_data=mesh.num_data, at_least=at_least)
+        sums = self.engine.evaluate(
+            self._lay(plan),
+            self.objective.measures,
+            num_sums=len(self.objective.measure_names),
+        )
+        return self.objective.metrics(sums)
 
     def _count_seconds(self) -> None:
         now_s = time.perf_counter()
-        self.counters.device_s += NUM_DEVICES * (now_s - self._clock_s)
+        self.counters.device_s += self.num_devices * (now_s - self._clock_s)
         self._clock_s = now_s
 
-    def _skip(self, loss: float) -> None:
-        self.counters.skipped_steps += 1
-        logger.warning("step %d skipped: its loss is %s", self.counters.step, loss)
-        if self.counters.skipped_steps > self.config.optimizer.max_skipped_steps:
-            raise CheckpointError(
-                f"{self.counters.skipped_steps} steps had a loss or gradient that is not finite",
-                hint="lower the learning rate: --set optimizer.lr=1e-4",
-            )
+    def _log(self) -> None:
+        """Write the last step's row, unless it is written already."""
+        if self.world.is_main and self.speaks and self._row.get("step", -1) > self._logged_step:
+            self._metrics.write(self._row)
+            self._logged_step = self._row["step"]
 
-    def _log(self, metrics: dict[str, Any]) -> None:
-        with machine_errors(self.folder), (self.folder / "metrics.jsonl").open("a") as stream:
-            stream.write(json.dumps(metrics) + "\n")
+    def _save(self, *, is_final: bool = False) -> str:
+        """Save a checkpoint; return its digest, or nothing while it is being written."""
+        if not self.speaks:
+            return ""
+        counters = self.counters
+        path = self.checkpoints.save(counters.step, self.engine.named_state(), asdict(counters))
+        if path is None and is_final:
+            path = self.checkpoints.wait()
+        return self._saved(path)
 
-    def _save(self) -> Path:
-        folder = self.folder / "checkpoints"
-        return save_state(folder, self.model, self.optimizer, self.counters)
+    def _saved(self, path: Path | None) -> str:
+        """Export a checkpoint that is due for it; return its digest."""
+        if path is None:
+            return ""
+        every = self.config.checkpoint.export_every_steps
+        step = step_of(path)
+        if self.world.is_main and every and step - self._exported_step >= every:
+            folder = self.folder / "exports" / path.name
+            if self._exports.start(path, self.engine.config, folder, beside=self.beside):
+                self._exported_step = step
+        return checkpoint_digest(path)
+
+    def leave(self) -> None:
+        """Let other replica groups go on without this one, and speak."""
+        if self.groups is not None:
+            self.groups.close()
 
     def _result(self) -> TrainResult:
         counters = self.counters
@@ -329,15 +478,3 @@ class Trainer:
             flop=counters.flop,
             device_s=counters.device_s,
         )
-
-
-def _drop_metrics_after(path: Path, step: int) -> None:
-    """Take back lines that a killed process wrote past its last checkpoint, or cut in half."""
-    kept: list[bytes] = []
-    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
-        try:
-            if line.endswith(b"\n") and json.loads(line)["step"] <= step:
-                kept.append(line)
-        except (ValueError, KeyError):
-            continue
-    replace_file(path, b"".join(kept))

@@ -1,12 +1,16 @@
 """The model that training starts from: a GGUF, a folder, from scratch; damaged or not one."""
 
+import json
+from dataclasses import replace
+
 import pytest
 from gguf import GGUFWriter
 from tests.fakes.tiny_model import write_tiny_checkpoint
 
 from mynah.errors import CheckpointError, ConfigError, DataError
 from mynah.job import open_newest_engine
-from mynah.job.base_model import SERVED, load_engine, open_base, scratch_config
+from mynah.job.base_model import SERVED, load_engine, open_base
+from mynah.model import read_config
 from mynah.progress import NO_PROGRESS
 from mynah.serve import LlamaCppConfig, quantise
 from mynah.workspace import Workspace
@@ -19,13 +23,6 @@ def made(job):
 def cut(path):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-
-
-def test_one_dial_makes_a_model():
-    config = scratch_config(6, vocab_size=512)
-    assert (config.hidden_size, config.num_hidden_layers) == (384, 6)
-    assert (config.num_attention_heads, config.num_key_value_heads) == (6, 2)
-    assert scratch_config(1, vocab_size=512).num_attention_heads == 1
 
 
 def test_from_scratch_the_same_posts_make_the_same_model(open_job, tmp_path):
@@ -90,6 +87,14 @@ def test_another_architecture_is_refused(open_job, tmp_path):
     for base, says in ((bert, "bert"), (text, "no GGUF"), (tmp_path / "gone", "no such file")):
         with pytest.raises(ConfigError, match=says):
             made(open_job(base=str(base)))
+
+
+def test_a_base_that_no_engine_serves_is_refused(open_job, tmp_path):
+    folder = write_tiny_checkpoint(tmp_path / "tiny")
+    config = replace(read_config(folder), qk_norm=True)
+    (folder / "config.json").write_text(json.dumps(config.to_hf()))
+    with pytest.raises(ConfigError, match="'qwen3'"):
+        made(open_job(base=str(folder)))
 
 
 def test_one_post_is_too_few_for_a_tokenizer(open_job, tmp_path):

@@ -42,7 +42,7 @@ time.sleep(0.5)
 time.sleep(60)
 """
     assert follow(training, script, until=done.exists) == [
-        ((20.0, 50.0), {"note": "loss 2.50, 180 tokens/s"})
+        ((20.0, 50.0), {"note": "step 2, loss 2.50, 180 tokens/s, 30 s left"})
     ]
 
 

@@ -23,14 +23,16 @@ from mynah.corpus import DialogueConfig, build_dialogues, write_shard
 from mynah.errors import CheckpointError, ConfigError, DataError, MachineError
 from mynah.model import load_checkpoint, pack
 from mynah.train import (
+    CheckpointConfig,
     DataConfig,
     OptimizerConfig,
     TrainConfig,
     Trainer,
     TrainResult,
+    finished_checkpoints,
     read_result,
 )
-from mynah.train.run import _make_trainer  # pyright: ignore[reportPrivateUsage]
+from mynah.train.run import make_trainer
 from mynah.workspace import locked, writing_artifact
 
 STEP_FIELDS = {
@@ -106,7 +108,7 @@ Unbroken = tuple[Path, Path, TrainResult]
 @pytest.fixture(autouse=True)
 def known_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare each small run the measuring of this machine; ``unbroken`` does it."""
-    monkeypatch.setattr("mynah.train.run.measure_peak_flop_per_s", lambda: 1e11)
+    monkeypatch.setattr("mynah.train.run.measure_peak_flop_per_s", lambda _: 1e11)
 
 
 def test_loss_and_bits_per_byte_fall(unbroken: Unbroken):
@@ -152,7 +154,7 @@ def test_the_model_loads_in_transformers(unbroken: Unbroken, network: Network):
     ids_N = torch.tensor(tokenizer.encode("The harbour opens at 7, say 12 people"))
     mynah = replace(network, base=folder).load()
     with torch.no_grad():
-        ours = mynah(ids_N, pack([len(ids_N)]))
+        ours = mynah.logits(ids_N, pack([len(ids_N)]))
         assert (ours - theirs(ids_N[None]).logits[0]).abs().max() < 1e-5
 
 
@@ -167,7 +169,7 @@ def test_a_stopped_run_ends_where_an_unbroken_one_does(
         if sum(stops) < 12:
             assert result is None
             assert not (tmp_path / "model").exists()
-            assert len(list((run / "checkpoints").iterdir())) == 1
+            assert len(finished_checkpoints(run / "checkpoints")) == 1
     result = result or train(run, tmp_path / "model")
     assert result is not None
     assert losses_of(run) == losses_of(unbroken[0])
@@ -186,7 +188,7 @@ def start_worker(run: Path, model: Path) -> "subprocess.Popen[bytes]":
 
 def wait_for_steps(run: Path, process: "subprocess.Popen[bytes]", num_steps: int) -> None:
     path = run / "metrics.jsonl"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not path.exists() or path.read_bytes().count(b"\n") <= num_steps:
         assert process.poll() is None, "the worker ended by itself"
         assert time.monotonic() < deadline
@@ -196,7 +198,7 @@ def wait_for_steps(run: Path, process: "subprocess.Popen[bytes]", num_steps: int
 def test_a_killed_run_goes_on_and_ends_the_same(
     unbroken: Unbroken, network: Network, tmp_path: Path
 ):
-    config = network.config(num_steps=12, checkpoint_every_s=0.0)
+    config = network.config(num_steps=12, checkpoint=CheckpointConfig(every_s=0.0))
     run = network.write_run(tmp_path / "run", config)
     with start_worker(run, tmp_path / "model") as process:
         wait_for_steps(run, process, 4)
@@ -229,8 +231,8 @@ def test_a_run_killed_between_its_end_and_its_result_repeats_nothing(
 ):
     """Everything is saved, the model is not written: the next process only writes it."""
     run = network.write_run(tmp_path / "run", network.config(num_steps=12))
-    trainer = _make_trainer(network.config(num_steps=12), run)
-    first = trainer.run(ledger_of(trainer, run))
+    trainer = make_trainer(network.config(num_steps=12), run)
+    first = trainer.run(lambda: ledger_of(trainer, run))
     result = train(run, tmp_path / "model")
     assert result == replace(
         first, num_resumed_steps=12, peak_memory_bytes=result.peak_memory_bytes
@@ -246,17 +248,17 @@ def test_a_finished_run_is_not_run_again(unbroken: Unbroken):
     assert (run / "metrics.jsonl").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "counters.json"])
+@pytest.mark.parametrize("name", ["__0_0.distcp", ".metadata", "counters.json"])
 def test_a_checkpoint_cut_short_is_refused(network: Network, tmp_path: Path, name: str):
     run = network.write_run(tmp_path / "run", network.config())
     assert train(run, tmp_path / "model", keep_going=stops_after(2)) is None
-    (checkpoint,) = (run / "checkpoints").iterdir()
+    (checkpoint,) = finished_checkpoints(run / "checkpoints")
     path = checkpoint / name
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(CheckpointError, match="cannot be read") as caught:
+    with pytest.raises(CheckpointError, match="bytes, found") as caught:
         train(run, tmp_path / "model")
     assert str(checkpoint) in caught.value.message
-    assert "delete that folder" in caught.value.hint
+    assert f"delete {checkpoint}" in caught.value.hint
     rmtree(checkpoint)  # as the hint says
     assert train(run, tmp_path / "model", keep_going=lambda: False) is None
     assert [row["step"] for row in rows_of(run)] == [0]
@@ -264,7 +266,7 @@ def test_a_checkpoint_cut_short_is_refused(network: Network, tmp_path: Path, nam
 
 def poisoned(trainer: Trainer, steps: set[int]) -> Callable[[], bool]:
     """Break one weight before ``steps`` and put it back afterwards."""
-    weight = trainer.model.model.norm.weight
+    weight = trainer.engine.parts[0].model.norm.weight
     kept = weight.detach().clone()
 
     def keep_going() -> bool:
@@ -280,12 +282,12 @@ def poisoned(trainer: Trainer, steps: set[int]) -> Callable[[], bool]:
 
 def test_steps_that_are_not_finite_are_skipped_and_counted(network: Network, tmp_path: Path):
     run = network.write_run(tmp_path / "run", network.config())
-    trainer = _make_trainer(network.config(), run)
-    result = trainer.run(ledger_of(trainer, run), keep_going=poisoned(trainer, {2, 3}))
+    trainer = make_trainer(network.config(), run)
+    result = trainer.run(lambda: ledger_of(trainer, run), keep_going=poisoned(trainer, {2, 3}))
     assert result is not None
     assert result.skipped_steps == 2
     assert result.steps == 6
-    assert all(weight.isfinite().all() for weight in trainer.model.parameters())
+    assert all(weight.isfinite().all() for weight in trainer.engine.parameters())
     losses = [loss for _, loss in losses_of(run)]
     assert [loss is None for loss in losses] == [False, False, True, True, False, False]
     assert math.isfinite(result.bits_per_byte)
@@ -294,10 +296,10 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(network: Network, tmp
 def test_too_many_skipped_steps_end_the_run(network: Network, tmp_path: Path):
     config = network.config(optimizer=OptimizerConfig(lr=1e-3, max_skipped_steps=2))
     run = network.write_run(tmp_path / "run", config)
-    trainer = _make_trainer(config, run)
+    trainer = make_trainer(config, run)
     record = ledger_of(trainer, run)
     with pytest.raises(CheckpointError, match="3 steps") as caught:
-        trainer.run(record, keep_going=poisoned(trainer, {1, 2, 3, 4}))
+        trainer.run(lambda: record, keep_going=poisoned(trainer, {1, 2, 3, 4}))
     assert "learning rate" in caught.value.hint
 
 
@@ -312,7 +314,7 @@ def test_a_full_disk_leaves_the_former_checkpoint(network: Network, tmp_path: Pa
         with pytest.raises(MachineError, match="disk is full") as caught:
             train(run, tmp_path / "model", keep_going=stops_after(1))
         assert caught.value.hint
-        (kept,) = (run / "checkpoints").iterdir()
+        (kept,) = finished_checkpoints(run / "checkpoints")
         assert kept.name == "step-00000003"
         subprocess.run(["mount", "-o", "remount,size=8m", str(run / "checkpoints")], check=True)
         assert train(run, tmp_path / "model") is not None
@@ -324,7 +326,8 @@ def test_a_save_removes_what_a_killed_one_left(network: Network, tmp_path: Path)
     run = network.write_run(tmp_path / "run", network.config())
     (run / "checkpoints" / ".step-00000001.writing").mkdir(parents=True)
     train(run, tmp_path / "model", keep_going=stops_after(2))
-    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000002"]
+    names = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert names == ["latest", "step-00000002"]
 
 
 def test_posts_alone_train_too(network: Network, tmp_path: Path):

@@ -68,7 +68,8 @@ def test_a_new_workspace_has_the_defaults(workspace):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"depth": 0}, {"vocab_size": 259}, {"num_threads": 0}, {"checkpoint_every_s": -1.0}]
+    "wrong",
+    [{"depth": 0}, {"vocab_size": 259}, {"num_threads": 0}, {"checkpoint": {"keep_last": 0}}],
 )
 def test_a_recipe_has_bounds(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):

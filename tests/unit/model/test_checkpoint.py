@@ -1,14 +1,23 @@
 import json
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.fakes.tiny_model import tiny_config, write_tiny_checkpoint
+from tests.fakes.tiny_model import sparse_config, tiny_config, write_tiny_checkpoint
 from transformers import AutoModelForCausalLM
 
 from mynah.errors import CheckpointError
-from mynah.model.checkpoint import load_checkpoint, save_checkpoint, weight_shapes
+from mynah.model import Llama, Part
+from mynah.model.checkpoint import (
+    load_checkpoint,
+    save_checkpoint,
+    stream_checkpoint,
+    weight_shapes,
+    write_checkpoint,
+)
 
 EMBEDDING = "model.embed_tokens.weight"
 
@@ -122,3 +131,50 @@ def test_missing_files_are_named(folder: Path):
     (folder / "config.json").unlink()
     with pytest.raises(CheckpointError, match=r"config\.json"):
         load_checkpoint(folder)
+
+
+def sparse_folder(folder: Path) -> Path:
+    config = sparse_config(64)
+    model = Llama(config)
+    model.initialise(seed=0)
+    save_checkpoint(folder, config, model.state_dict())
+    return folder
+
+
+def test_experts_are_stacked_one_stack_in_memory_at_a_time(tmp_path: Path):
+    config, state = load_checkpoint(sparse_folder(tmp_path / "a"))
+    assert list(state) == list(weight_shapes(config))
+    alive: list[weakref.ref[torch.Tensor]] = []
+
+    def watched() -> Iterator[tuple[str, torch.Tensor]]:
+        for name, weight in stream_checkpoint(tmp_path / "a", config):
+            alive.append(weakref.ref(weight))
+            yield name, weight
+            del weight
+            assert sum(ref() is not None for ref in alive) <= 1
+
+    write_checkpoint(tmp_path / "b", config, watched(), dtype=torch.float32)
+    before = (tmp_path / "a" / "model.safetensors").read_bytes()
+    assert (tmp_path / "b" / "model.safetensors").read_bytes() == before
+
+
+def test_a_part_reads_its_own_weights(tmp_path: Path):
+    folder = sparse_folder(tmp_path)
+    config, whole = load_checkpoint(folder)
+    part = Llama(config, part=Part(range(2, 3), has_embedding=False, has_head=True))
+    names = part.state_dict().keys()
+    found = dict(stream_checkpoint(folder, config, wanted=names))
+    assert found.keys() == names
+    assert all(torch.equal(weight, whole[name]) for name, weight in found.items())
+
+
+def test_a_missing_or_other_expert_is_named(tmp_path: Path):
+    path = sparse_folder(tmp_path) / "model.safetensors"
+    state = load_file(path)
+    name = "model.layers.2.mlp.experts.5.up_proj.weight"
+    save_file({**state, name: state[name].bfloat16()}, path)
+    with pytest.raises(CheckpointError, match=r"experts\.5\.up_proj.*BF16.*experts\.0.*F32"):
+        load_checkpoint(tmp_path)
+    save_file({key: tensor for key, tensor in state.items() if key != name}, path)
+    with pytest.raises(CheckpointError, match=r"experts\.5\.up_proj\.weight is missing"):
+        load_checkpoint(tmp_path)

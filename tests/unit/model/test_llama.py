@@ -1,22 +1,23 @@
-"""The decoder against transformers' Llama, and documents of one row against one another."""
+"""Documents of one row against one another, parts against the whole; see the integration tests of
+training for transformers' models."""
 
-import gc
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.fakes.tiny_model import tiny_config
+from tests.fakes.tiny_model import sparse_config, tiny_config
 
-from mynah.model import Llama, LlamaConfig, pack, save_checkpoint
-from mynah.model.llama import causal_attention
+from mynah.errors import ConfigError
+from mynah.model import Llama, LlamaConfig, PackedAttention, Part, pack
+from mynah.model.llama import Norm
+from mynah.model.packed_attention import causal_attention
 
 LENGTHS = ([1], [1, 1, 1], [7, 1, 33, 2, 64, 40, 41], [5, 9, 30, 31, 32, 33, 100, 90, 130])
-LONG_THETA = 100_000.0
+UNTIED = replace(tiny_config(96, tie_word_embeddings=False), num_hidden_layers=3)
 
 
 @pytest.fixture(autouse=True)
@@ -43,47 +44,15 @@ def row(lengths: list[int], vocab_size: int) -> torch.Tensor:
     return torch.randint(vocab_size, (sum(lengths),), generator=generator)
 
 
-def hugging_face_logits(folder: Path, ids_N: torch.Tensor, lengths: list[int]) -> torch.Tensor:
-    from transformers import LlamaForCausalLM
-
-    theirs = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    with torch.no_grad():
-        parts = [theirs(part[None]).logits[0] for part in ids_N.split(lengths)]
-    return torch.cat(parts)
-
-
-@pytest.mark.parametrize("is_tied", [True, False])
-@pytest.mark.parametrize(("num_heads", "num_key_heads"), [(4, 2), (4, 4), (4, 1)])
-def test_logits_are_those_of_transformers(
-    tmp_path: Path, *, is_tied: bool, num_heads: int, num_key_heads: int
-):
-    config = replace(
-        tiny_config(96, tie_word_embeddings=is_tied),
-        num_attention_heads=num_heads,
-        num_key_value_heads=num_key_heads,
-        rope_theta=LONG_THETA,
-    )
-    model = fresh(config)
-    save_checkpoint(tmp_path, config, model.state_dict())
-    lengths = [n for part in LENGTHS for n in part]
-    ids_N = row(lengths, 96)
-    with torch.no_grad():
-        ours = model(ids_N, pack(lengths))
-    theirs = hugging_face_logits(tmp_path, ids_N, lengths)
-    assert (ours - theirs).abs().max() < 1e-5
-    assert theirs.std() > 0.1  # there was something to differ in
-    gc.collect()
-
-
 @pytest.mark.parametrize("lengths", LENGTHS)
 def test_a_document_does_not_see_its_neighbours(lengths: list[int]):
     model = fresh(tiny_config(96))
     ids_N = row(lengths, 96)
     with torch.no_grad():
-        whole = model(ids_N, pack(lengths))
+        whole = model.logits(ids_N, pack(lengths))
         other = torch.cat([ids_N[: lengths[0]], (ids_N[lengths[0] :] + 17) % 96])
-        changed = model(other, pack(lengths))
-        alone = [model(part, pack([len(part)])) for part in ids_N.split(lengths)]
+        changed = model.logits(other, pack(lengths))
+        alone = [model.logits(part, pack([len(part)])) for part in ids_N.split(lengths)]
     assert torch.equal(whole[: lengths[0]], changed[: lengths[0]])
     assert (whole - torch.cat(alone)).abs().max() < 1e-5
 
@@ -93,8 +62,9 @@ def test_gradients_of_a_document_come_from_itself_alone():
     lengths = [3, 20, 35, 1, 50]
     embedded = torch.randn(sum(lengths), 64, generator=torch.Generator().manual_seed(0))
     embedded.requires_grad_()
+    assert model.model.embed_tokens is not None
     model.model.embed_tokens.forward = lambda _: embedded
-    out = model.hidden(row(lengths, 96), pack(lengths))
+    out = model(row(lengths, 96), pack(lengths))
     start, end = 23, 58  # the third
     out[start:end].square().sum().backward()
     assert embedded.grad is not None
@@ -106,9 +76,9 @@ def test_a_token_does_not_see_later_ones():
     model = fresh(tiny_config(96))
     ids_N = row([40], 96)
     with torch.no_grad():
-        before = model(ids_N, pack([40]))
+        before = model.logits(ids_N, pack([40]))
         ids_N[25:] = (ids_N[25:] + 5) % 96
-        after = model(ids_N, pack([40]))
+        after = model.logits(ids_N, pack([40]))
     assert torch.equal(before[:25], after[:25])
     assert not torch.equal(before[25:], after[25:])
 
@@ -140,8 +110,8 @@ def test_long_rows_take_the_fused_kernel_and_agree():
     model = fresh(config)
     ids_N = row([1030], 96)
     with torch.no_grad():
-        fused = model(ids_N, pack([1030]))
-        plain = model(ids_N[:1000], pack([1000]))
+        fused = model.logits(ids_N, pack([1030]))
+        plain = model.logits(ids_N[:1000], pack([1000]))
     assert (fused[:1000] - plain).abs().max() < 1e-5
 
 
@@ -150,9 +120,9 @@ def test_bfloat16_is_near_float32():
     lengths = [5, 30, 31, 90]
     ids_N = row(lengths, 96)
     with torch.no_grad():
-        exact = model.hidden(ids_N, pack(lengths))
+        exact = model(ids_N, pack(lengths))
         with torch.autocast("cpu", torch.bfloat16):
-            rounded = model.hidden(ids_N, pack(lengths)).float()
+            rounded = model(ids_N, pack(lengths)).float()
     assert ((exact - rounded).norm() / exact.norm()) < 0.03
 
 
@@ -178,16 +148,83 @@ def test_any_lengths_in_any_order_are_packed(lengths: list[int]):
     assert seen == row_N.tolist()
 
 
-def test_initialise_is_a_function_of_its_seed_and_shrinks_residuals():
-    config = tiny_config(384)
-    first, again, other = Llama(config), Llama(config), Llama(config)
-    first.initialise(seed=3)
-    again.initialise(seed=3)
-    other.initialise(seed=4)
-    state = first.state_dict()
-    assert all(torch.equal(state[name], w) for name, w in again.state_dict().items())
-    assert not torch.equal(state["model.embed_tokens.weight"], other.head_VC)
-    assert state["model.embed_tokens.weight"].std().item() == pytest.approx(0.02, rel=0.05)
-    down = state["model.layers.0.mlp.down_proj.weight"]
-    assert down.std().item() == pytest.approx(0.02 / 2, rel=0.05)
-    assert torch.equal(state["model.norm.weight"], torch.ones(64))
+def test_a_packing_says_where_documents_end():
+    packing = pack([3, 20, 1], num_filling=3)
+    assert packing.ends.tolist() == [0, 3, 23, 24]
+    assert packing.ends.dtype == torch.int32
+    assert packing.max_length == 20
+    assert packing.real_N is not None
+    assert packing.real_N.tolist() == [False] * 3 + [True] * 21
+    assert pack([3]).real_N is None
+    moved = packing.to("meta")
+    assert moved.position_N.device.type == moved.ends.device.type == "meta"
+    assert moved.groups[0].padded_DL.device.type == "meta"
+    assert (moved.max_length, len(moved.groups)) == (20, len(packing.groups))
+
+
+def test_rows_are_packed_and_read_without_a_look_at_their_values():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        model = Llama(tiny_config(96))
+        packing = pack([40, 7, 17])
+        hidden_NC = model(torch.zeros(64, dtype=torch.int64), packing)
+        hidden_NC.sum().backward()
+    assert hidden_NC.shape == (64, 64)
+    assert packing.max_length == 40
+
+
+@pytest.mark.parametrize("config", [UNTIED, sparse_config(96)], ids=["dense", "sparse"])
+def test_parts_in_a_row_are_the_whole(config: LlamaConfig):
+    whole = fresh(config)
+    lengths = [5, 30, 31, 90]
+    packing, ids_N = pack(lengths), row(lengths, 96)
+    parts = [
+        Llama(config, part=Part(range(1), has_embedding=True, has_head=False)),
+        Llama(config, part=Part(range(1, 2), has_embedding=False, has_head=False)),
+        Llama(config, part=Part(range(2, 3), has_embedding=False, has_head=True)),
+    ]
+    state = whole.state_dict()
+    x = ids_N
+    for part in parts:
+        part.load_state_dict({name: state[name] for name in part.state_dict()})
+        x = part(x, packing)
+    assert torch.equal(x, whole(ids_N, packing))
+    assert torch.equal(parts[-1].head_VC, whole.head_VC)
+    last = parts[-1].model
+    assert (last.embed_tokens, parts[0].model.norm, parts[0].lm_head) == (None, None, None)
+    assert sorted(n for part in parts for n in part.state_dict()) == sorted(state)
+    assert [len(part.layers()) for part in parts] == [1, 1, 1]
+
+
+def test_a_part_that_cannot_be_is_refused():
+    first = Part(range(1), has_embedding=True, has_head=False)
+    with pytest.raises(ConfigError, match="tie_word_embeddings is true") as caught:
+        Llama(tiny_config(96), part=first)
+    assert "tie_word_embeddings = false" in caught.value.hint
+    with pytest.raises(ConfigError, match="layers 0 to 3, the model has 3"):
+        Llama(UNTIED, part=Part(range(4), has_embedding=True, has_head=True))
+    with pytest.raises(AssertionError, match="no output matrix"):
+        _ = Llama(UNTIED, part=first).head_VC
+
+
+def test_some_of_the_heads_attend_as_they_do_among_all():
+    lengths = [5, 30, 31]
+    packing = pack(lengths)
+    generator = torch.Generator().manual_seed(0)
+    q_NHW = torch.randn(66, 4, 16, generator=generator)
+    k_NKW, v_NKW = torch.randn(2, 66, 2, 16, generator=generator)
+    attend = PackedAttention()
+    whole_NX = attend(q_NHW, k_NKW, v_NKW, packing)
+    half_NX = attend(q_NHW[:, 2:], k_NKW[:, 1:], v_NKW[:, 1:], packing)
+    assert torch.allclose(whole_NX[:, 32:], half_NX, atol=1e-6)
+
+
+def test_norms_take_and_give_the_dtype_of_their_input():
+    norm = Norm(64, eps=1e-5)
+    x_NC = torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
+    exact = norm(x_NC)
+    for inner, weight in ((torch.bfloat16, torch.float32), (torch.float32, torch.bfloat16)):
+        out = norm.to(weight)(x_NC.to(inner))
+        assert out.dtype == inner
+        assert (out - exact).norm() < 0.01 * exact.norm()

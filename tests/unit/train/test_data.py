@@ -1,5 +1,6 @@
 """The order of documents, and the batches made of them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from tests.fakes.tiny_network import Network
 
 from mynah.corpus import TokenShard, write_shard
 from mynah.errors import ConfigError
+from mynah.model import pack
 from mynah.train import (
     CorpusSource,
     DataOrder,
@@ -134,3 +136,49 @@ def test_a_recipe_out_of_range_is_refused_on_load(network: Network, tmp_path: Pa
     run = network.write_run(tmp_path / "run", network.config())
     with pytest.raises(ConfigError, match=line.partition("=")[0]):
         load_config(TrainConfig, run / "recipe.toml", overrides=[line])
+
+
+def test_a_row_is_filled_to_the_length_that_is_asked_for(tmp_path: Path):
+    source = CorpusSource(shard(tmp_path, [30, 5]), boundary=END)
+    pieces = [(source, (0, 0, 30)), (source, (1, 0, 5))]
+    batch = make_batch(pieces, row_tokens=200)
+    assert len(batch.ids_N) == len(batch.target_N) == len(batch.weight_N) == 200
+    assert (batch.num_tokens, batch.weight) == (35, 35.0)
+    assert batch.weight_N.sum() == 35.0
+    # What fills it is short documents: attention over one of 165 would cost more.
+    starts = (batch.packing.position_N == 0).nonzero().flatten().tolist()
+    assert starts == [0, 37, 101, 165, 170]
+    short = make_batch(pieces)
+    assert torch.equal(batch.ids_N[-35:], short.ids_N[-35:])
+    with pytest.raises(AssertionError, match="do not fit"):
+        make_batch(pieces, row_tokens=34)
+
+
+@pytest.mark.parametrize(("row_tokens", "expected"), [(None, 64), (100, 100)])
+def test_a_row_of_nothing_counts_nothing(row_tokens: int | None, expected: int):
+    batch = make_batch([], row_tokens=row_tokens)
+    assert len(batch.ids_N) == len(batch.packing.position_N) == expected
+    assert (batch.num_tokens, batch.weight, float(batch.weight_N.sum())) == (0, 0.0, 0.0)
+
+
+def test_a_piece_may_be_several_documents_of_a_row(tmp_path: Path):
+    source = CorpusSource(shard(tmp_path, [64]), boundary=END)
+    batch = make_batch([(source, (0, 0, 64))], cut=lambda _: [20, 44])
+    assert torch.equal(batch.ids_N, make_batch([(source, (0, 0, 64))]).ids_N)
+    assert (batch.packing.position_N == 0).nonzero().flatten().tolist() == [0, 20]
+
+
+def test_extras_of_tokens_are_cut_with_the_row_and_others_are_not(tmp_path: Path):
+    source = CorpusSource(shard(tmp_path, [64]), boundary=END)
+    batch = make_batch([(source, (0, 0, 64))])
+    extra = {"reply_N": torch.arange(64), "counts_P": torch.ones(3)}
+    batch = replace(batch, extra=extra).to("cpu")
+    place_N = torch.tensor([5, 4, 60])
+    part = batch.at(place_N, pack([3]))
+    assert part.extra["reply_N"].tolist() == [5, 4, 60]
+    assert part.extra["counts_P"].tolist() == [1.0, 1.0, 1.0]
+    assert torch.equal(part.ids_N, batch.ids_N[place_N])
+    assert torch.equal(part.target_N, batch.target_N[place_N])
+    assert len(part.packing.position_N) == len(part.weight_N) == 3
+    # What the step is divided by is the whole row's.
+    assert part.weight == batch.weight == 64.0

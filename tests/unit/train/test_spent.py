@@ -8,28 +8,31 @@ from tests.fakes.tiny_model import tiny_config
 from tests.fakes.tiny_network import Network
 
 from mynah.record.runs import Spent
-from mynah.train import batch_flop, steps_flop
-from mynah.train.run import _make_trainer  # pyright: ignore[reportPrivateUsage]
+from mynah.train import batch_flop, step_flop, steps_flop
+from mynah.train.run import make_trainer
 from mynah.train.spent import keep_spent, spent_before
 
 
 @pytest.mark.parametrize("num_steps", [1, 7, 90])
 def test_the_plan_is_the_sum_of_the_steps(network: Network, tmp_path: Path, num_steps: int):
     run = network.write_run(tmp_path / "run", network.config())
-    trainer = _make_trainer(network.config(), run)
-    config = trainer.model.config
+    trainer = make_trainer(network.config(), run)
+    config, orders = trainer.engine.config, trainer.objective.orders
     counted = 0
     for step in range(num_steps):
         trainer.counters.step = step
-        counted += sum(batch_flop(config, batch) for batch in trainer._batches())  # pyright: ignore[reportPrivateUsage]
-    assert max(order.steps_per_epoch for order in trainer.orders) < 45  # 90 are several epochs
-    assert steps_flop(config, trainer.orders, num_steps) == counted
+        rows = trainer.rows()
+        flop = sum(batch_flop(config, row) for row in rows)
+        assert step_flop(config, orders, step) == flop
+        counted += flop
+    assert max(order.steps_per_epoch for order in orders) < 45  # 90 are several epochs
+    assert steps_flop(config, orders, num_steps) == counted
 
 
 def test_flop_by_hand(network: Network, tmp_path: Path):
     """One document of ``n`` tokens through the tiny model, weight by weight."""
+    from mynah.corpus import TokenShard
     from mynah.train import CorpusSource, make_batch
-    from mynah.train.run import TokenShard  # pyright: ignore[reportPrivateImportUsage]
 
     source = CorpusSource(TokenShard(network.corpus.folder / "train"), boundary=0)
     n = int(source.sizes[0]) - 1
