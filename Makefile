@@ -88,6 +88,8 @@ bench: $(VENV)/.test
 	@mkdir -p $(SCRATCH)
 	$(BIN)/python benchmarks/main_job.py
 	$(BIN)/python benchmarks/train_speed.py
+	$(BIN)/python benchmarks/train_dpo.py
+	$(BIN)/python benchmarks/rehearsal.py
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/takedown.py
 	$(BIN)/python benchmarks/record_log.py
@@ -102,6 +104,8 @@ bench: $(VENV)/.test
 soak: $(VENV)/.soak
 	@mkdir -p $(SCRATCH)
 	$(BIN)/python benchmarks/kill_anywhere.py
+	$(BIN)/python benchmarks/train_faults.py
+	$(BIN)/python benchmarks/train_peers.py compare
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python benchmarks/pause_chaos.py
 	$(BIN)/python benchmarks/record_tamper.py
 	$(BIN)/python benchmarks/fuzz_readers.py --seconds 60

@@ -46,6 +46,7 @@ launch(command, processes, logs=Path(run, "ranks"))
 PLACES = {"elastic": (2, 1), "replicas": (1, 2)}
 """Processes of a group, and groups."""
 LAYOUTS = {"elastic": LayoutConfig(shard=2), "replicas": LayoutConfig(replicate=2)}
+STEP_S = "0.4"
 MAX_DELAY_S = 6.0
 POLL_S = 0.01
 TAIL_BYTES = 4096
@@ -60,6 +61,7 @@ def prepare(folder: Path, way: str, num_steps: int) -> None:
     """Write the recipes, once."""
     if (folder / "killed").is_dir():
         return
+    folder.mkdir(parents=True, exist_ok=True)
     config = make_tiny_network(folder).config(
         num_steps=num_steps,
         layout=LAYOUTS[way],
@@ -88,7 +90,7 @@ class Chaos:
         others = (run, run.parent / "run-model", os.getpid(), run.parent)
         slow = run / "slow"
         if not self.is_over:
-            slow.touch()
+            slow.write_text(STEP_S)
         self.process = subprocess.Popen(
             [sys.executable, "-c", START, *map(str, (*places, *others))],
             env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
@@ -215,7 +217,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("way", choices=sorted(PLACES))
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, required=True, help="scratch of this way alone")
     options = parser.parse_args()

@@ -21,15 +21,19 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from mynah.model import Llama, LlamaConfig, pack
-from mynah.train.context_parallel import cut_row
-from mynah.train.data import Batch
-from mynah.train.gradients import clip
-from mynah.train.layout import LayoutConfig, check_layout
-from mynah.train.loss import linear_cross_entropy
-from mynah.train.mesh import Mesh, build_mesh
-from mynah.train.parallelize import parallelize
-from mynah.train.pipeline import Pipeline, make_parts
+from mynah.model import LlamaConfig, pack
+from mynah.train import (
+    Batch,
+    DataConfig,
+    Engine,
+    LayoutConfig,
+    Mesh,
+    OptimizerConfig,
+    Recipe,
+    TokenObjective,
+    build_mesh,
+)
+from mynah.train.evaluate import nats
 
 NUM_STEPS = 20
 COMPARED_STEPS = (0, 7, 19)
@@ -37,6 +41,7 @@ ROW_TOKENS = 64
 NUM_ROWS = 3
 MAX_NORM = 1.0
 VOCAB = 96
+OBJECTIVE = TokenObjective(name="pretrain", orders=())
 
 SHAPE: dict[str, Any] = {
     "vocab_size": VOCAB,
@@ -139,6 +144,7 @@ def make_row(generator: np.random.Generator, *, is_long: bool) -> Batch:
         weight_N=weight_N,
         packing=pack(lengths, num_filling=filling),
         num_tokens=ROW_TOKENS - filling,
+        weight=float(weight_N.sum()),
     )
 
 
@@ -155,75 +161,50 @@ def empty_row() -> Batch:
 
 
 class Training:
-    """A model in a layout, and its steps."""
+    """The trainer's own engine in a layout, with a look at its gradients before each update."""
 
     def __init__(self, model: str, layout: LayoutConfig, mesh: Mesh) -> None:
-        self.config = MODELS[model]
-        self.layout, self.mesh = layout, mesh
-        world_size = dist.get_world_size() if dist.is_initialized() else 1
-        check_layout(layout, self.config, world_size=world_size, row_tokens=ROW_TOKENS)
-        self.parts: list[Llama] = []
-        for place in make_parts(self.config, layout, mesh.pipeline_rank):
-            part = Llama(self.config, part=place)
-            part.initialise(seed=3)
-            parallelize(part, mesh, layout, is_bfloat16=False)
-            self.parts.append(part)
-        self.weights = {
-            name: weight for part in self.parts for name, weight in part.named_parameters()
-        }
-        # AdamW works element by element: each rank's own part of a weight will do.
-        self.own = {name: own_part(weight) for name, weight in self.weights.items()}
-        self.optimizer = torch.optim.AdamW(self.own.values(), lr=1e-3, eps=1e-6, weight_decay=0.01)
-        self.pipeline = Pipeline(self.parts, mesh, layout, row_tokens=ROW_TOKENS, is_bfloat16=False)
+        self.mesh = mesh
+        recipe = Recipe(
+            precision="float32",
+            layout=layout,
+            data=DataConfig(batch_tokens=ROW_TOKENS, max_document_tokens=ROW_TOKENS),
+            optimizer=OptimizerConfig(
+                lr=1e-3, eps=1e-6, weight_decay=0.01, clip_norm=MAX_NORM, beta2=0.999
+            ),
+        )
+        self.engine = Engine(MODELS[model], recipe, mesh, device=torch.device("cpu"))
+        self.engine.initialise(seed=3)
+        self.gradients: dict[str, Tensor] = {}
+        self.is_watched = False
+        self._update = self.engine.optimizer.step
+        watched: Any = self._watched_update
+        self.engine.optimizer.step = watched
+
+    def _watched_update(self) -> None:
+        if self.is_watched:  # whole gradients of this stage's weights, on every rank
+            named = self.engine.named_parameters()
+            self.gradients = {name: whole(weight.grad) for name, weight in named}
+        self._update()
 
     def rows(self, step: int) -> tuple[list[Batch], float]:
-        """This rank's rows of a step, cut, and the weight of all rows."""
+        """This rank's rows of a step, and the weight of all rows."""
         rows = make_rows(step)
         own = rows[self.mesh.data_rank :: self.mesh.num_data]
-        weight = torch.tensor(float(sum(row.weight_N.sum() for row in own)))
-        weight = float(self.mesh.sum_over_data(weight))
-        num_rows = self.pipeline.num_rows(-(-len(rows) // self.mesh.num_data))
+        num_rows = self.engine.pipeline.num_rows(-(-len(rows) // self.mesh.num_data))
         own += [empty_row() for _ in range(num_rows - len(own))]
-        context = {"context_rank": self.mesh.context_rank, "num_context": self.layout.context}
-        return [cut_row(row, **context) for row in own], weight
-
-    def loss(self, hidden_NC: Tensor, row: Batch) -> Tensor:
-        head_VC = self.parts[-1].head_VC
-        return linear_cross_entropy(hidden_NC, head_VC, row.target_N, row.weight_N)
+        return own, sum(row.weight for row in rows)
 
     def evaluate(self, step: int) -> float:
         rows, weight = self.rows(step)
-        losses = self.pipeline.evaluate(rows, self.loss)
-        total = torch.tensor(float(sum(losses)), dtype=torch.float64)
-        return float(self.mesh.sum_over_losses(total)) / weight
+        (total,) = self.engine.evaluate(rows, nats, num_sums=1)
+        return total / weight
 
     def step(self, number: int) -> dict[str, float]:
-        """Train; leave the gradients, clipped, for a look at them."""
-        rows, weight = self.rows(number)
-        losses = self.pipeline.step(rows, lambda hidden, row: self.loss(hidden, row) / weight)
-        total = torch.tensor(float(sum(losses)), dtype=torch.float64)
-        loss = float(self.mesh.sum_over_losses(total))
-        norm = clip(self.weights.values(), MAX_NORM, self.mesh)
-        return {"loss": loss, "norm": norm}
-
-    def update(self) -> None:
-        for name, own in self.own.items():
-            own.grad = own_part(self.weights[name].grad)
-        self.optimizer.step()
-        for part in self.parts:
-            for mixture in part.mixtures():
-                mixture.rebalance(self.mesh.sum_over_rows(mixture.load_E))
-        for weight in self.weights.values():
-            weight.grad = None
-
-    def gradients(self) -> dict[str, Tensor]:
-        """Whole gradients of this stage's weights, on every rank."""
-        return {name: whole(weight.grad) for name, weight in self.weights.items()}
-
-
-def own_part(tensor: Tensor | None) -> Tensor:
-    assert tensor is not None
-    return (tensor.to_local() if isinstance(tensor, DTensor) else tensor).detach()
+        self.is_watched = number in COMPARED_STEPS
+        done = self.engine.step(self.rows(number)[0], OBJECTIVE, lr_share=1.0)
+        assert not done.is_skipped
+        return {"loss": done.loss, "norm": done.grad_norm}
 
 
 def whole(tensor: Tensor | None) -> Tensor:
@@ -243,11 +224,9 @@ def run(case: Case, alone: dict[str, Any]) -> dict[str, Any]:
     for step in range(NUM_STEPS):
         steps.append(training.step(step))
         if step in COMPARED_STEPS:
-            gradients = training.gradients()
             if mesh.is_alone:
-                alone[f"{model} {step}"] = gradients
-            worst = max(worst, *distances(gradients, alone[f"{model} {step}"]))
-        training.update()
+                alone[f"{model} {step}"] = training.gradients
+            worst = max(worst, *distances(training.gradients, alone[f"{model} {step}"]))
     return {
         "losses": [step["loss"] for step in steps],
         "norms": [step["norm"] for step in steps],

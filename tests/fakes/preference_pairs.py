@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mynah.corpus import write_shard
-from mynah.corpus.preference_shard import PREFERENCES_KIND, pair_starts_path
+from mynah.corpus import PREFERENCES_KIND, write_shard
+from mynah.corpus.shards import pair_starts_path
 from mynah.workspace import Artifact, writing_artifact
 
 END = 3

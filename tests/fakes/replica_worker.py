@@ -1,13 +1,14 @@
 """The worker of a run, which takes its time while a test needs it: else ``mynah.job.worker``.
 
 ``python -m tests.fakes.replica_worker RUN_FOLDER MODEL_FOLDER PARENT_PID WORKSPACE``. While
-``slow`` is in the run's folder, a step waits before it begins: a group that was killed takes
-seconds to come back, in which a tiny model would have ended.
+``slow`` is in the run's folder, a step waits for the seconds in it before it begins: a group that
+was killed takes seconds to come back, in which a tiny model would have ended.
 """
 
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from mynah.config import load_config
@@ -15,7 +16,6 @@ from mynah.job import ranks, worker
 from mynah.train import TrainConfig
 from mynah.train.launching import Processes, is_launched, launch
 
-STEP_S = 0.4
 PLACED = ranks.take_part
 
 
@@ -23,8 +23,8 @@ def take_part(
     run: Path, model_folder: Path, workspace: Path, *, keep_going: Callable[[], bool]
 ) -> None:
     def after_a_while() -> bool:
-        if (run / "slow").exists():
-            time.sleep(STEP_S)
+        with suppress(FileNotFoundError):
+            time.sleep(float((run / "slow").read_text()))
         return keep_going()
 
     PLACED(run, model_folder, workspace, keep_going=after_a_while)

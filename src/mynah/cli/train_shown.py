@@ -65,9 +65,9 @@ def _progress(summary: dict[str, Any]) -> list[str]:
         lines.append(f"loss        {losses[0][1]:.3f} {curve} {losses[-1][1]:.3f}")
     if summary["num_skipped"]:
         lines.append(f"skipped     {summary['num_skipped']} steps: a spike, or not finite")
-    if "slowest_rank" in last:
-        ratio = last["rank_step_time_max_s"] / max(last["rank_step_time_median_s"], 1e-9)
-        lines.append(f"slowest     rank {last['slowest_rank']}, {ratio:.2f} times the median")
+    if compared := summary["compared"]:
+        ratio = compared["rank_step_time_max_s"] / max(compared["rank_step_time_median_s"], 1e-9)
+        lines.append(f"slowest     rank {compared['slowest_rank']}, {ratio:.2f} times the median")
     return lines
 
 

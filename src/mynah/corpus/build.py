@@ -20,6 +20,7 @@ from mynah.corpus.documents import Chosen, choose_documents
 from mynah.corpus.encoded import open_encoder, write_documents
 from mynah.corpus.engine import Engine, LocalEngine
 from mynah.corpus.fertility import fertility
+from mynah.corpus.kinds import CORPUS_KIND
 from mynah.corpus.preferences import preference_pairs
 from mynah.corpus.threads import write_threads
 from mynah.corpus.tokenizer import learn_tokenizer
@@ -37,9 +38,6 @@ from mynah.workspace import (
 )
 
 __all__ = ["CORPUS_KIND", "build_corpus"]
-
-CORPUS_KIND = "mynah.corpus/2"
-"""Kind of the corpus artifact."""
 
 _BUILDER_VERSION = 2
 """Raised with every change of what is built from the same posts."""

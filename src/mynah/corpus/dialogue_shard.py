@@ -14,6 +14,7 @@ import polars as pl
 from tokenizers import Tokenizer
 
 from mynah.corpus.dialogues import Dialogue, DialogueConfig, make_dialogues
+from mynah.corpus.kinds import DIALOGUES_KIND
 from mynah.corpus.prompt import SYSTEM, ShownPost
 from mynah.corpus.shards import write_shard
 from mynah.corpus.tokens import DocumentEncoder
@@ -23,9 +24,6 @@ from mynah.progress import NO_PROGRESS, Progress
 from mynah.workspace import Artifact, find_artifact, set_latest, writing_artifact
 
 __all__ = ["DIALOGUES_KIND", "build_dialogues", "encode_dialogue"]
-
-DIALOGUES_KIND = "mynah.dialogues/2"
-"""Kind of the dialogues' artifact."""
 
 _BUILDER_VERSION = 5
 """Raised with every change of what is built from the same corpus."""

@@ -18,6 +18,7 @@ import polars as pl
 from mynah.corpus.config import CorpusConfig
 from mynah.corpus.engine import Engine, LocalEngine
 from mynah.corpus.exclusions import Judged, judge_all
+from mynah.corpus.kinds import SEPARATOR
 from mynah.corpus.prepared import Prepared, prepare_posts
 from mynah.corpus.split import hold_out, thread_roots
 from mynah.corpus.threads import find_chains
@@ -25,9 +26,6 @@ from mynah.progress import NO_PROGRESS, Progress
 from mynah.workspace import Artifact
 
 __all__ = ["SEPARATOR", "Chosen", "choose_documents"]
-
-SEPARATOR = "\n\n"
-"""Stands between the turns of a document; a cleaned text has no line break of its own."""
 
 _CHUNK_DOCUMENTS = 20_000
 """Documents worked on at once: fixed, so that files never depend on the machine."""

@@ -23,7 +23,8 @@ from tokenizers import Tokenizer
 from mynah.corpus.blanking import blank_posts
 from mynah.corpus.dialogue_shard import encode_dialogue
 from mynah.corpus.dialogues import Dialogue
-from mynah.corpus.shards import write_shard
+from mynah.corpus.kinds import PREFERENCES_KIND
+from mynah.corpus.shards import pair_starts_path, write_shard
 from mynah.corpus.split import hold_out, thread_roots
 from mynah.corpus.taking_back import TakenBack
 from mynah.corpus.tokens import DocumentEncoder
@@ -43,11 +44,7 @@ __all__ = [
     "build_preferences",
     "encode_pair",
     "forget_in_preferences",
-    "pair_starts_path",
 ]
-
-PREFERENCES_KIND = "mynah.preferences/1"
-"""Kind of the artifact of preference pairs."""
 
 _BUILDER_VERSION = 1
 """Raised with every change of what is built from the same corpus."""
@@ -214,11 +211,6 @@ def _write(prefix: Path, pairs: Sequence[tuple[_Pair, list[str]]], tokenizer: To
     )
     starts = np.array([pair.starts for pair, _ in pairs], dtype=np.int64)
     np.save(pair_starts_path(prefix), starts.reshape(-1, 3))
-
-
-def pair_starts_path(prefix: Path) -> Path:
-    """Return where the starts of the pairs of a shard are, as in ``preferences/abc/train``."""
-    return prefix.with_name(f"{prefix.name}.starts.npy")
 
 
 def forget_in_preferences(preferences: Artifact, post_ids: Collection[str]) -> TakenBack | None:

@@ -31,7 +31,14 @@ import pyarrow.parquet as pq
 
 from mynah.errors import DataError
 
-__all__ = ["META_SCHEMA", "ShardWriter", "TokenShard", "shard_path", "write_shard"]
+__all__ = [
+    "META_SCHEMA",
+    "ShardWriter",
+    "TokenShard",
+    "pair_starts_path",
+    "shard_path",
+    "write_shard",
+]
 
 _MAGIC = b"MMIDIDX\x00\x00"
 _VERSION = 1
@@ -321,3 +328,8 @@ def _map(path: Path, dtype: np.dtype[Any], length: int) -> npt.NDArray[Any]:
 def shard_path(prefix: Path, ending: str) -> Path:
     """Return the path of one of a shard's files."""
     return prefix.with_name(prefix.name + ending)
+
+
+def pair_starts_path(prefix: Path) -> Path:
+    """Return where the starts of the pairs of a shard are, as in ``preferences/abc/train``."""
+    return prefix.with_name(f"{prefix.name}.starts.npy")

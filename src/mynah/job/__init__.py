@@ -1,13 +1,11 @@
 """Job: the main job, from an export to a served model, one stage after another.
 
 Reads exports and a base model; writes the whole workspace through the rooms below.
-
-Its modules are loaded when they are first asked for: a process that only trains, of which a run
-may have thousands, starts without the pages and the assistant.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from mynah.loading import on_first_use
 
 if TYPE_CHECKING:
     from mynah.job.base_model import open_newest_engine
@@ -70,9 +68,4 @@ MODULES = {
 }
 """Where each name is defined."""
 
-
-def __getattr__(name: str) -> object:
-    """Load what is asked for."""
-    if name not in MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{MODULES[name]}"), name)
+__getattr__ = on_first_use(__name__, MODULES)

@@ -227,6 +227,7 @@ def summarise_run(run: Path) -> dict[str, Any]:
         "recipe": asdict(read_run(run)),
         "is_done": result.is_file(),
         "last": steps[-1] if steps else {},
+        "compared": next((row for row in reversed(steps) if "slowest_rank" in row), {}),
         "losses": [(row["step"], row["loss"]) for row in steps],
         "held_out": [
             {key: row[key] for key in row if key == "step" or key.startswith("heldout_")}

@@ -125,7 +125,8 @@ def rows_in_flight(layout: LayoutConfig, pipeline_rank: int, num_rows: int) -> f
         return min(num_rows, ranks - pipeline_rank)
     if layout.schedule == "zero_bubble":
         return min(num_rows, ranks)
-    warmup = (stages - 1) * ranks + 2 * (ranks - 1 - pipeline_rank) + 1
+    a_round = num_rows // max(1, num_rows // ranks)  # of rows; torch takes more than ranks if odd
+    warmup = (stages - 1) * a_round + 2 * (ranks - 1 - pipeline_rank) + 1
     return min(num_rows * stages, warmup) / stages
 
 

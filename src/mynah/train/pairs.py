@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mynah.corpus import TokenShard
-from mynah.corpus.preference_shard import pair_starts_path
+from mynah.corpus.shards import pair_starts_path
 from mynah.train.data import Batch, Piece, make_batch
 from mynah.workspace import Artifact, canonical_json
 

@@ -16,12 +16,6 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributed.fsdp import FSDPModule
-from torch.distributed.pipelining import (
-    PipelineStage,
-    Schedule1F1B,
-    ScheduleInterleaved1F1B,
-    ScheduleZBVZeroBubble,
-)
 
 from mynah.model import Llama, LlamaConfig, Packing, Part
 from mynah.train.layout import LayoutConfig
@@ -187,19 +181,16 @@ class Pipeline:
         ]
         # Losses are sums already: nothing is divided by the number of rows.
         settings: dict[str, Any] = {"scale_grads": False, "loss_fn": loss_apart}
-        schedule: Any
-        match self.layout.schedule:
-            case "1f1b":
-                schedule = Schedule1F1B(stages[0], num_rows, **settings)
-            case "interleaved":
-                schedule = ScheduleInterleaved1F1B(stages, num_rows, **settings)
-            case "zero_bubble":
-                schedule = ScheduleZBVZeroBubble(stages, num_rows, **settings)
+        from mynah.train.stages import make_schedule
+
+        schedule = make_schedule(self.layout.schedule, stages, num_rows, settings)
         schedule.stages_here = stages
         return schedule
 
-    def _stage(self, part: Llama, number: int) -> PipelineStage:
+    def _stage(self, part: Llama, number: int) -> Any:
         """One stage, its shapes known beforehand: nothing is asked of the others at run time."""
+        from mynah.train.stages import Stage
+
         assert self.mesh.grid is not None
         tokens = self.row_tokens // self.layout.context
         between = (tokens // self.layout.tensor, part.config.hidden_size)
@@ -207,7 +198,7 @@ class Pipeline:
         is_last = number == self.layout.num_stages - 1
         whole = (tokens, part.config.hidden_size)
         ids_N = torch.empty(tokens, dtype=torch.int64, device="meta")
-        return _Stage(
+        return Stage(
             part,
             number,
             self.layout.num_stages,
@@ -271,22 +262,6 @@ def _of_row(
     loss_of_row: Callable[[Tensor, AnyRow], Tensor], row: AnyRow, hidden_NC: Tensor
 ) -> Tensor:
     return loss_of_row(hidden_NC, row)
-
-
-class _Stage(PipelineStage):
-    """A stage whose shapes are given: under the fake backend, where no vote can be read, too."""
-
-    def _warmup_forward_vote(
-        self, has_backward: bool, received_acc: Tensor | None = None
-    ) -> Tensor:
-        if dist.get_backend(self.group) == "fake":
-            return torch.tensor([1])
-        return super()._warmup_forward_vote(has_backward, received_acc)
-
-    def _warmup_backward_result(self, received_result: Tensor | None = None) -> Tensor:
-        if dist.get_backend(self.group) == "fake":
-            return torch.tensor([1])
-        return super()._warmup_backward_result(received_result)
 
 
 class _Apart(torch.autograd.Function):

@@ -32,6 +32,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.function import once_differentiable
 from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import _redistribute
+from torch.distributed.tensor.debug import _clear_sharding_prop_cache
 from torch.nn.attention.varlen import varlen_attn
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
@@ -114,6 +116,7 @@ def _fake_world(world_size: int, rank: int) -> Generator[None]:
     assert not dist.is_initialized(), "a rehearsal has a process to itself"
     if world_size > 1:
         dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=world_size)
+    _forget_groups()
     gc.disable()  # as in a run
     try:
         yield
@@ -121,6 +124,16 @@ def _fake_world(world_size: int, rank: int) -> Generator[None]:
         gc.enable()
         if world_size > 1:
             dist.destroy_process_group()
+        _forget_groups()
+
+
+def _forget_groups() -> None:
+    """Clear what DTensor remembers of operations: with them it keeps process groups.
+
+    A later mesh of the same ranks counts as the same to it, and would get groups that are gone.
+    """
+    _clear_sharding_prop_cache()
+    _redistribute._gen_transform_infos.cache_clear()
 
 
 def _rows(recipe: Recipe, engine: Engine) -> list[Batch]:

@@ -93,7 +93,7 @@ _COLLECTIVES: dict[str, tuple[str, int]] = {
     "c10d::send": ("send", 0),
     "c10d::recv_": ("receive", 0),
 }
-_SILENT = {"_c10d_functional::wait_tensor", "c10d::barrier", "c10d::monitored_barrier_"}
+_SILENT = {"c10d::barrier", "c10d::monitored_barrier_"}
 
 
 class CollectiveLedger:
@@ -111,12 +111,12 @@ class CollectiveLedger:
 
     def add(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """Write down one operation of the namespaces of torch's collectives."""
-        if name in _SILENT:
+        group = _group_of((*args, *kwargs.values()))
+        if group is None or name in _SILENT:  # without a group it only waits for another's result
             return
         # One that is not in the table shows under its own name, with what it is given first.
         kind, place = _COLLECTIVES.get(name, (name.partition("::")[2].strip("_"), 0))
         tensors = [t for t in tree_leaves(out if place < 0 else args[place]) if _is_tensor(t)]
-        group = _group_of((*args, *kwargs.values()))
         traffic = Traffic(kind, group.group_name, str(tensors[0].dtype).removeprefix("torch."))
         if group.group_name not in self.ranks:
             self.ranks[group.group_name] = dist.get_process_group_ranks(group)
@@ -128,14 +128,14 @@ def _is_tensor(value: object) -> bool:
     return isinstance(value, Tensor)
 
 
-def _group_of(values: Iterable[Any]) -> dist.ProcessGroup:
-    """The process group among an operation's arguments: by name, or boxed by torch's script."""
-    for value in values:
-        if isinstance(value, str) and value.isdigit():
-            return cast(Any, distributed_c10d)._resolve_process_group(value)
+def _group_of(values: Sequence[Any]) -> dist.ProcessGroup | None:
+    """The process group among an operation's arguments: boxed, or its name, the last string."""
+    for value in reversed(values):
         if isinstance(value, torch.ScriptObject) and "ProcessGroup" in str(value._type()):
             return dist.ProcessGroup.unbox(value)
-    raise AssertionError("a collective has no group")
+        if isinstance(value, str):
+            return cast(Any, distributed_c10d)._resolve_process_group(value)
+    return None
 
 
 @dataclass(slots=True)

@@ -86,7 +86,9 @@ class TensorWriter:
 
         def finish(parts: list[tuple[list[Any], dict[str, FileFacts]]]) -> R:
             assert self._metadata is not None, "rank 0 has planned"
-            writer.finish(self._metadata, [results for results, _ in parts])
+            # By name: else the threads that write decide by which of them is first.
+            ordered = [sorted(results, key=_place_in_order) for results, _ in parts]
+            writer.finish(self._metadata, ordered)
             writer.files.check()
             facts = {name: one for _, files in parts for name, one in files.items()}
             return complete(facts | writer.files.facts)
@@ -109,6 +111,10 @@ class TensorWriter:
         self._plan = self._exchange.deal(plan, combine, folder=folder)
         self._own = plan()
         return self._plan
+
+
+def _place_in_order(result: Any) -> tuple[str, tuple[int, ...]]:
+    return result.index.fqn, tuple(result.index.offset or ())
 
 
 class _SavePlanner(DefaultSavePlanner):

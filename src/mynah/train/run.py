@@ -50,7 +50,7 @@ def read_result(run: Path) -> TrainResult | None:
         return None
 
 
-def run_training(
+def run_training(  # long: half of it says what it asks for and what can go wrong
     run: Path,
     model_folder: Path,
     *,

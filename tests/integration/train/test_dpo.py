@@ -19,8 +19,8 @@ from mynah.corpus import CorpusConfig, TokenShard, build_corpus
 from mynah.corpus.preference_shard import (
     PreferenceShardConfig,
     build_preferences,
-    pair_starts_path,
 )
+from mynah.corpus.shards import pair_starts_path
 from mynah.errors import DataError
 from mynah.posts import read_posts
 from mynah.train import (

@@ -15,8 +15,8 @@ from mynah.corpus.preference_shard import (
     build_preferences,
     encode_pair,
     forget_in_preferences,
-    pair_starts_path,
 )
+from mynah.corpus.shards import pair_starts_path
 from mynah.errors import DataError
 from mynah.model import CHATML_TEMPLATE
 from mynah.posts import read_posts
