@@ -6,10 +6,7 @@ Reads a run's recipe; writes the run, ``models/<name>/`` and the workspace's rec
 from collections.abc import Callable
 from pathlib import Path
 
-from mynah.job.base_model import SERVED
-from mynah.model import read_config
 from mynah.record.record import Record
-from mynah.serve import quantise
 from mynah.train import World, run_training
 from mynah.train.run import lock_run
 
@@ -23,12 +20,6 @@ def take_part(
     run: Path, model_folder: Path, workspace: Path, *, keep_going: Callable[[], bool]
 ) -> None:
     """Take part in a run, as the rank that the environment says; see ``run_training``."""
-
-    def complete(folder: Path) -> None:
-        # What cannot be served here yet is a model all the same.
-        if read_config(folder).model_type == "llama":
-            quantise(folder, folder / SERVED)
-
     world = World.join()
     try:
         if world.is_main:
@@ -40,10 +31,19 @@ def take_part(
             record=Record.open(workspace) if world.is_main else None,
             world=world,
             keep_going=keep_going,
-            complete=complete,
+            complete=_quantise,
         )
     finally:
         world.leave()
-    is_missing = world.is_main and not (model_folder / SERVED).is_file()
-    if result is not None and is_missing:  # it was deleted since
-        complete(model_folder)
+    if world.is_main and result is not None:
+        _quantise(model_folder)  # what is served may have been deleted since
+
+
+def _quantise(folder: Path) -> None:
+    """Make what an engine loads, unless it is there; a model that no engine here runs has none."""
+    from mynah.job.base_model import SERVED  # these two bring the engine
+    from mynah.model import read_config
+    from mynah.serve import quantise
+
+    if read_config(folder).model_type == "llama" and not (folder / SERVED).is_file():
+        quantise(folder, folder / SERVED)
