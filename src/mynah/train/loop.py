@@ -19,7 +19,6 @@ from typing import Any
 
 from torch import Tensor
 
-from mynah.record.runs import RunRecord, Spent
 from mynah.train.checkpoint_files import step_of
 from mynah.train.checkpoints import Checkpoints, checkpoint_digest
 from mynah.train.config import TrainConfig
@@ -29,13 +28,12 @@ from mynah.train.engine import Engine
 from mynah.train.exporting import BackgroundExport
 from mynah.train.health import StepTimes, collecting_garbage
 from mynah.train.inputs import Material
-from mynah.train.metrics import MetricsFile
 from mynah.train.replica_manager import group_number
 from mynah.train.replicas import ReplicaGroups
 from mynah.train.rows import RowPlan, deal, lay_pieces, lay_rows
 from mynah.train.schedule import learning_rate_share, run_share
-from mynah.train.spent import keep_spent, spent_before
 from mynah.train.throughput import step_flop, steps_flop
+from mynah.train.voice import OpenRecord, Voice
 from mynah.train.watchdog import Watchdog
 from mynah.train.world import World
 
@@ -106,20 +104,16 @@ class Trainer:
         self.world = world
         self.peak_flop_per_s = peak_flop_per_s
         self.counters = Counters()
-        self.record: RunRecord | None = None
-        """Of rank 0, while it speaks."""
+        self.voice = Voice(folder, world, is_tensorboard=config.is_tensorboard)
         self.groups: ReplicaGroups | None = None
         """All that train together, where they live and die apart."""
         self.num_resumed_steps = 0
         self.checkpoints = Checkpoints(folder / "checkpoints", config.checkpoint, world=world)
-        self._metrics = MetricsFile(folder, is_tensorboard=config.is_tensorboard)
         self._exports = BackgroundExport()
         self._exported_step = 0
         self._times = StepTimes(config.health, world)
-        self._has_spoken = False
         self._row: dict[str, Any] = {}
-        self._logged_step = -1
-        self._clock_s = self._recorded_s = time.perf_counter()
+        self._clock_s = time.perf_counter()
 
     @property
     def share(self) -> float:
@@ -168,7 +162,7 @@ class Trainer:
 
     def run(
         self,
-        open_record: Callable[[], RunRecord | None],
+        open_record: OpenRecord,
         *,
         keep_going: Callable[[], bool] = lambda: True,
     ) -> TrainResult | None:
@@ -239,11 +233,11 @@ class Trainer:
                 watchdog.beat(self.counters.step, "checkpoint")
                 digest = self._save()
                 saved_s = now_s
-                self._tell(digest=digest)
+                self.voice.tell(self.counters, digest=digest)
             elif not self.checkpoints.is_busy and (path := self.checkpoints.wait()):
-                self._tell(digest=self._saved(path))  # it was written meanwhile
-            elif time.perf_counter() - self._recorded_s >= config.record_every_s:
-                self._tell()
+                self.voice.tell(self.counters, digest=self._saved(path))  # it was written meanwhile
+            elif self.voice.silent_s >= config.record_every_s:
+                self.voice.tell(self.counters)
         watchdog.beat(self.counters.step, "checkpoint")
         return self._end(word)
 
@@ -251,61 +245,34 @@ class Trainer:
         if word is Word.LEAVE or not self.speaks:
             return None
         if word is Word.PAUSE:
-            self._pause()
+            self.voice.pause(self.counters, digest=self._save(is_final=True))
         if self.share < 1.0:
-            self._tell(digest=self._save(is_final=True))
+            self.voice.tell(self.counters, digest=self._save(is_final=True))
             return None
         self._save(is_final=True)
         self._exports.wait()
         return self._result()
 
-    def _speak(self, open_record: Callable[[], RunRecord | None]) -> bool:
-        """Begin to speak for all ranks, from where they are; what came after stays spent.
+    def _speak(self, open_record: OpenRecord) -> bool:
+        """Begin to speak for all ranks, from where they are.
 
         Returns:
             Whether there is anything left to say.
         """
-
-        def open_it() -> bool:
-            self.record = open_record()
-            return self.record is not None
-
-        if not self.world.through_main(open_it):
+        if not self.voice.open(open_record):
             return False
-        counters, record = self.counters, self.record
-        if record is not None:
-            flop = steps_flop(self.engine.config, self.objective.orders, counters.step)
-            at_least = Spent(flop=flop, device_s=counters.elapsed_s, tokens=counters.tokens)
-            for spent in (at_least, record.spent, spent_before(self.folder)):
-                counters.spent = counters.spent.at_least(spent)
-            keep_spent(self.folder, counters.spent)
-            # A process that was killed before its first checkpoint has left its lines, too.
-            self._logged_step = counters.step if counters.base_bits_per_byte else -1
-            if self._row:  # and this step's may be missing, or cut in half
-                self._logged_step = self._row["step"] - 1
-            self._metrics.drop_after(self._logged_step)
-        self._begin()
-        self._has_spoken = True
+        flop = steps_flop(self.engine.config, self.objective.orders, self.counters.step)
+        self.voice.catch_up(self.counters, self._row, flop=flop)
+        wants_checkpoint = self.voice.wants_checkpoint(self.counters)
+        self.voice.begin(
+            self.counters, digest=self._save(is_final=True) if wants_checkpoint else ""
+        )
         return True
 
-    def _begin(self) -> None:
-        """Say that this process begins; with the checkpoint's digest where that is asked for."""
-        counters, record = self.counters, self.record
-        wanted = record is not None and record.wants_checkpoint(counters.flop)
-        digest = self._save(is_final=True) if self.world.largest([float(wanted)])[0] else ""
-
-        def begin() -> None:
-            assert record is not None, "rank 0 has the record"
-            record.begin(counters.step, counters.spent, lambda: digest)
-
-        self.world.through_main(begin)
-
-    def _agree(
-        self, keep_going: Callable[[], bool], open_record: Callable[[], RunRecord | None]
-    ) -> Word:
+    def _agree(self, keep_going: Callable[[], bool], open_record: OpenRecord) -> Word:
         """What all ranks do next; from here on they have one clock."""
         word = Word.GO_ON if keep_going() else Word.STOP
-        if self.record is not None and self.record.stop_order(self.counters.flop) is not None:
+        if self.voice.is_covered(self.counters):
             word = Word.PAUSE
         own_s = self.counters.elapsed_s if self.world.is_main else 0.0
         said, self.counters.elapsed_s = self.world.largest([float(word), own_s])
@@ -313,7 +280,7 @@ class Trainer:
         if self.groups is None:
             return word
         word = self._agree_with(self.groups, word)
-        if self.speaks and not self._has_spoken and not self._speak(open_record):
+        if self.speaks and not self.voice.has_spoken and not self._speak(open_record):
             return Word.LEAVE
         return word
 
@@ -328,23 +295,6 @@ class Trainer:
                 self.counters.elapsed_s = elapsed_s / num_groups
                 return Word.PAUSE if pauses else Word.STOP if stops else Word.GO_ON
             groups.should_commit()  # it must not: a group has died, or none speaks yet
-
-    def _pause(self) -> None:
-        digest = self._save(is_final=True)
-        counters, record = self.counters, self.record
-
-        def pause() -> None:
-            assert record is not None, "rank 0 has the record"
-            order = record.stop_order(counters.flop)
-            if order is not None:  # it may have been lifted while the checkpoint was written
-                raise record.pause(order, counters.step, counters.spent, digest)
-
-        self.world.through_main(pause)
-
-    def _tell(self, *, digest: str = "") -> None:
-        if self.record is not None:
-            self.record.progress(self.counters.step, self.counters.spent, digest=digest)
-        self._recorded_s = time.perf_counter()
 
     def rows(self) -> list[Batch]:
         """This rank's rows of the next step."""
@@ -431,10 +381,8 @@ class Trainer:
         self._clock_s = now_s
 
     def _log(self) -> None:
-        """Write the last step's row, unless it is written already."""
-        if self.world.is_main and self.speaks and self._row.get("step", -1) > self._logged_step:
-            self._metrics.write(self._row)
-            self._logged_step = self._row["step"]
+        if self.speaks:
+            self.voice.log(self._row)
 
     def _save(self, *, is_final: bool = False) -> str:
         """Save a checkpoint; return its digest, or nothing while it is being written."""

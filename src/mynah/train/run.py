@@ -120,7 +120,7 @@ def _write_model(
     trainer: Trainer, model_folder: Path, record: Record, complete: Callable[[Path], object]
 ) -> None:
     """Write, complete and sign the model; say that the run is over."""
-    checkpoint, ledger = latest_checkpoint(trainer.folder / "checkpoints"), trainer.record
+    checkpoint, ledger = latest_checkpoint(trainer.folder / "checkpoints"), trainer.voice.record
     assert checkpoint is not None, "the last step was saved"
     assert ledger is not None, "who has a result has spoken"
     export(checkpoint, trainer.engine.config, model_folder, beside=trainer.beside)
