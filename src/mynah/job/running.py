@@ -145,6 +145,7 @@ def _check(training: Training) -> None:
         world_size=config.layout.world_size,
         row_tokens=config.row_tokens("cpu") or ROW_MULTIPLE,
         is_compiled=config.is_compiled,
+        is_float8=config.precision == "float8",
     )
     size, mesh_size = config.layout.world_size, config.mesh_layout.world_size
     processes = Processes(group_size=mesh_size, num_groups=size // mesh_size)

@@ -94,6 +94,7 @@ class Engine:
             world_size=mesh.world_size,
             row_tokens=recipe.row_tokens(device.type) or ROW_MULTIPLE,
             is_compiled=recipe.is_compiled,
+            is_float8=recipe.precision == "float8",
         )
         self.parts: list[Llama] = []
         for part in make_parts(config, layout, mesh.pipeline_rank):

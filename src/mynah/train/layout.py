@@ -70,6 +70,7 @@ def check_layout(
     world_size: int,
     row_tokens: int,
     is_compiled: bool = False,
+    is_float8: bool = False,
 ) -> None:
     """Refuse a layout that cannot run, or that would compute something else than one process.
 
@@ -79,12 +80,19 @@ def check_layout(
         world_size: Ranks that there are.
         row_tokens: Tokens of each packed row.
         is_compiled: Whether the layers go through ``torch.compile``.
+        is_float8: Whether products run in 8 bits.
 
     Raises:
         ConfigError: The first thing that is wrong.
     """
     _check_world(layout, world_size)
     _check_tensor(layout, config, is_compiled=is_compiled)
+    if is_float8 and layout.tensor > 1:
+        raise ConfigError(
+            f"layout.tensor is {layout.tensor} and precision is 'float8': nobody has compared that "
+            "with one process",
+            hint="set precision = 'bfloat16', or layout.tensor = 1",
+        )
     _check_row(layout, row_tokens)
     _check_experts(layout, config)
     _check_pipeline(layout, config, is_compiled=is_compiled)

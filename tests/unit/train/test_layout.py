@@ -60,6 +60,7 @@ FIELDS = LayoutConfig.__dataclass_fields__
         ({"config": replace(DENSE, intermediate_size=50), "tensor": 4}, ["intermediate_size, 50"]),
         ({"config": replace(DENSE, vocab_size=97), "tensor": 2}, ["vocab_size, 97"]),
         ({"tensor": 2, "is_compiled": True}, ["layout.tensor is 2", "compile"]),
+        ({"tensor": 2, "is_float8": True}, ["layout.tensor is 2", "float8"]),
         ({"context": 2, "row_tokens": 62}, ["62 tokens", "layout.context 2"]),
         ({"tensor": 2, "row_tokens": 63}, ["63 tokens", "layout.tensor 2"]),
         ({"context": 2, "tensor": 2, "row_tokens": 68}, ["68 tokens", "divide by 8"]),
