@@ -330,6 +330,32 @@ def test_a_save_removes_what_a_killed_one_left(network: Network, tmp_path: Path)
     assert names == ["latest", "step-00000002"]
 
 
+def test_saving_in_the_background_changes_nothing(
+    unbroken: Unbroken, network: Network, tmp_path: Path
+):
+    saving = CheckpointConfig(every_s=0.0, is_async=True, keep_last=2)
+    run = network.write_run(tmp_path / "run", network.config(num_steps=12, checkpoint=saving))
+    assert train(run, tmp_path / "model", keep_going=stops_after(7)) is None
+    names = [path.name for path in finished_checkpoints(run / "checkpoints")]
+    assert names[-1] == "step-00000007"
+    assert len(names) == 2
+    assert train(run, tmp_path / "model") is not None
+    assert losses_of(run) == losses_of(unbroken[0])
+    assert_same_model(tmp_path / "model", unbroken[1])
+
+
+def test_models_are_exported_on_the_way(network: Network, tmp_path: Path):
+    saving = CheckpointConfig(every_s=0.0, export_every_steps=8, keep_every_steps=100)
+    run = network.write_run(tmp_path / "run", network.config(num_steps=12, checkpoint=saving))
+    assert train(run, tmp_path / "model") is not None
+    (exported,) = (run / "exports").iterdir()
+    assert 8 <= int(exported.name.removeprefix("step-")) <= 12
+    shape, weights = load_checkpoint(exported)
+    assert shape == load_checkpoint(tmp_path / "model")[0]
+    assert all(weight.isfinite().all() for weight in weights.values())
+    assert (exported / "tokenizer.json").is_file()
+
+
 def test_posts_alone_train_too(network: Network, tmp_path: Path):
     config = network.config(dialogues="")
     result = train(network.write_run(tmp_path / "run", config), tmp_path / "model")
