@@ -16,7 +16,7 @@ from mynah.cli import app
 
 ADDRESS = "http://127.0.0.1:8400"
 RUN_MYNAH = [sys.executable, "-c", "from mynah.cli import main; main()"]
-TIMEOUT_S = 60
+TIMEOUT_S = 240
 
 COMMANDS = list(commands())
 KINDS = ("make", "mynah", "curl")
