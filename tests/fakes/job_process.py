@@ -23,7 +23,7 @@ TINY_MODEL = (
     *("--set", "data.tokens_per_step=512", "--set", "optimizer.lr=2e-3"),
 )
 """Options of a model from scratch that learns something within seconds."""
-LIMIT_S = 100.0
+LIMIT_S = 200.0
 """After this long on the most loaded machine something has gone wrong."""
 
 
