@@ -55,7 +55,9 @@ def rows_of(run: Path) -> list[dict[str, float]]:
 
 
 @pytest.fixture(autouse=True)
-def worker_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def worker_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Keys of its own: an order binds an identity, and with it all later tests.
+    monkeypatch.setenv("MYNAH_KEYS", str(tmp_path / "keys"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     here = str(Path(__file__).parents[2])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((here, os.environ.get("PYTHONPATH", ""))))
