@@ -294,7 +294,7 @@ def test_a_full_disk_at_any_stage_costs_nothing_but_the_space(
     command = up(workspace, "--posts", good, *SMALL)
     for size, place in (
         ("5000k", "/checkpoints"),
-        ("8700k", "models/mynah-"),
+        ("8700k", "network/models/"),
     ):
         disk(f"size={size}")
         failed = run_mynah(*command)
