@@ -40,7 +40,7 @@ def launch(folder: Path, world_size: int) -> list[dict[str, Any]]:
             stack.callback(process.wait)
             stack.callback(process.kill)
             processes.append(process)
-        codes = [process.wait(timeout=400) for process in processes]
+        codes = [process.wait(timeout=600) for process in processes]
     assert codes == [0] * world_size, "\n".join(log.read_text()[-3000:] for log in logs)
     files = (folder / f"{world_size}.{rank}.json" for rank in range(world_size))
     return [json.loads(file.read_bytes()) for file in files]

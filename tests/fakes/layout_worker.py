@@ -68,7 +68,7 @@ MODELS = {
 }
 
 Case = tuple[str, dict[str, Any]]
-"""A model and the degrees of its layout."""
+"""A model, the degrees of its layout, and whether its layers are compiled."""
 
 INTERLEAVED = {"pipeline": 2, "schedule": "interleaved", "stages_per_rank": 2}
 ZERO_BUBBLE = {"pipeline": 2, "schedule": "zero_bubble", "stages_per_rank": 2}
@@ -85,6 +85,10 @@ CASES: dict[int, list[Case]] = {
         ("dense", ZERO_BUBBLE),
         ("experts", {"replicate": 2}),
         ("experts", {"shard": 2, "expert": 2, "recompute": "layers"}),
+        ("dense", {"shard": 2, "is_compiled": True}),
+        ("dense", {"context": 2, "recompute": "layers", "is_compiled": True}),
+        ("dense", {"pipeline": 2, "is_compiled": True}),
+        ("experts", {"shard": 2, "expert": 2, "is_compiled": True}),
     ],
     4: [
         ("dense", {"replicate": 2, "shard": 2}),
@@ -163,11 +167,12 @@ def empty_row() -> Batch:
 class Training:
     """The trainer's own engine in a layout, with a look at its gradients before each update."""
 
-    def __init__(self, model: str, layout: LayoutConfig, mesh: Mesh) -> None:
+    def __init__(self, model: str, mesh: Mesh, *, is_compiled: bool) -> None:
         self.mesh = mesh
         recipe = Recipe(
             precision="float32",
-            layout=layout,
+            layout=mesh.layout,
+            is_compiled=is_compiled,
             data=DataConfig(batch_tokens=ROW_TOKENS, max_document_tokens=ROW_TOKENS),
             optimizer=OptimizerConfig(
                 lr=1e-3, eps=1e-6, weight_decay=0.01, clip_norm=MAX_NORM, beta2=0.999
@@ -216,8 +221,9 @@ def run(case: Case, alone: dict[str, Any]) -> dict[str, Any]:
     """Train one case; compare its gradients with those of ``alone``, which an alone one fills."""
     model, degrees = case
     began_s = time.perf_counter()
-    mesh = build_mesh(LayoutConfig(**degrees), "cpu")
-    training = Training(model, mesh.layout, mesh)
+    layout = LayoutConfig(**{name: it for name, it in degrees.items() if name != "is_compiled"})
+    mesh = build_mesh(layout, "cpu")
+    training = Training(model, mesh, is_compiled=degrees.get("is_compiled", False))
     steps: list[dict[str, float]] = []
     worst = (0.0, "")
     heldout = training.evaluate(99)

@@ -23,7 +23,7 @@ from mynah.posts import load_posts
 from mynah.progress import NO_PROGRESS, Progress
 from mynah.workspace import Artifact, find_artifact, set_latest, writing_artifact
 
-__all__ = ["DIALOGUES_KIND", "build_dialogues", "encode_dialogue"]
+__all__ = ["DIALOGUES_KIND", "build_dialogues", "chat_tokenizer", "encode_dialogue"]
 
 _BUILDER_VERSION = 5
 """Raised with every change of what is built from the same corpus."""
@@ -56,12 +56,7 @@ def build_dialogues(
     if found is not None:
         set_latest(found)
         return found
-    tokenizer = Tokenizer.from_file(str(corpus.folder / "tokenizer.json"))
-    if any(tokenizer.token_to_id(mark) is None for mark in ("<|im_start|>", "<|im_end|>")):
-        raise DataError(
-            "the base model's tokenizer has no <|im_start|> and <|im_end|>",
-            hint="take a base that was tuned for chat in ChatML, or --base scratch",
-        )
+    tokenizer = chat_tokenizer(corpus)
     ids, shown = _training_posts(corpus, posts)
     with writing_artifact(root, kind=DIALOGUES_KIND, inputs=inputs) as writer:
         made = make_dialogues(shown, config=config)
@@ -89,6 +84,21 @@ def build_dialogues(
             end_of_text=DocumentEncoder(corpus.folder / "tokenizer.json").end_of_text,
         )
     return writer.artifact
+
+
+def chat_tokenizer(corpus: Artifact) -> Tokenizer:
+    """Open the tokenizer of a corpus to write dialogues with.
+
+    Raises:
+        DataError: It does not know the marks of ChatML.
+    """
+    tokenizer = Tokenizer.from_file(str(corpus.folder / "tokenizer.json"))
+    if any(tokenizer.token_to_id(mark) is None for mark in ("<|im_start|>", "<|im_end|>")):
+        raise DataError(
+            "the base model's tokenizer has no <|im_start|> and <|im_end|>",
+            hint="take a base that was tuned for chat in ChatML, or --base scratch",
+        )
+    return tokenizer
 
 
 def encode_dialogue(tokenizer: Tokenizer, dialogue: Dialogue) -> tuple[list[int], int]:

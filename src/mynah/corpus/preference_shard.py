@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field
 from tokenizers import Tokenizer
 
 from mynah.corpus.blanking import blank_posts
-from mynah.corpus.dialogue_shard import encode_dialogue
+from mynah.corpus.dialogue_shard import chat_tokenizer, encode_dialogue
 from mynah.corpus.dialogues import Dialogue
 from mynah.corpus.kinds import PREFERENCES_KIND
 from mynah.corpus.shards import pair_starts_path, write_shard
@@ -103,7 +103,7 @@ def build_preferences(
     if found is not None:
         set_latest(found)
         return found
-    tokenizer = _tokenizer(corpus)
+    tokenizer = chat_tokenizer(corpus)
     table = _pairs(corpus)
     is_heldout = _held_out(table, share=config.heldout_share)
     if is_heldout.all():
@@ -133,16 +133,6 @@ def build_preferences(
             end_of_text=DocumentEncoder(corpus.folder / "tokenizer.json").end_of_text,
         )
     return writer.artifact
-
-
-def _tokenizer(corpus: Artifact) -> Tokenizer:
-    tokenizer = Tokenizer.from_file(str(corpus.folder / "tokenizer.json"))
-    if any(tokenizer.token_to_id(mark) is None for mark in ("<|im_start|>", "<|im_end|>")):
-        raise DataError(
-            "the base model's tokenizer has no <|im_start|> and <|im_end|>",
-            hint="take a base that was tuned for chat in ChatML, or --base scratch",
-        )
-    return tokenizer
 
 
 def _pairs(corpus: Artifact) -> pl.DataFrame:

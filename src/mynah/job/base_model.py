@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import torch
 from tokenizers import Tokenizer
 
 from mynah.corpus import train_tokenizer
@@ -20,12 +21,13 @@ from mynah.model import (
     save_checkpoint,
     shape_from_depth,
     stream_checkpoint,
+    write_config,
 )
 from mynah.progress import Progress
 from mynah.record.thresholds import parse_flop
 from mynah.serve import LlamaCppConfig, LlamaCppEngine, quantise
 from mynah.train import LineageConfig
-from mynah.workspace import Artifact, Workspace, file_sha256, replace_file, snapshot_name
+from mynah.workspace import Artifact, Workspace, file_sha256, snapshot_name
 
 __all__ = ["SERVED", "Base", "load_engine", "open_base", "open_newest_engine"]
 
@@ -135,8 +137,7 @@ def _from_scratch(
             model.initialise(seed=recipe.data.seed)
             save_checkpoint(folder, config, dict(model.state_dict()))
         else:
-            hf = config.to_hf(dtype="float32")
-            replace_file(folder / "config.json", json.dumps(hf, indent=2).encode() + b"\n")
+            write_config(folder, config, dtype=torch.float32)
     if is_served and not (folder / SERVED).is_file():
         quantise(folder, folder / SERVED, progress=progress)
     return Base(name, folder, folder / SERVED, LineageConfig(is_scratch=True))

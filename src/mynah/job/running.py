@@ -4,10 +4,8 @@ Reads the post store, ``mynah.toml`` and a recipe; writes what a run needs and t
 """
 
 import json
-import signal
 import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +39,7 @@ from mynah.train import (
     step_of,
 )
 from mynah.train.data import ROW_MULTIPLE
-from mynah.train.launching import Processes
+from mynah.train.launching import Processes, asked_to_stop
 from mynah.train.layout import check_layout
 from mynah.workspace import Workspace, latest_artifact
 
@@ -147,19 +145,15 @@ def _check(training: Training) -> None:
         is_compiled=config.is_compiled,
         is_float8=config.precision == "float8",
     )
-    size, mesh_size = config.layout.world_size, config.mesh_layout.world_size
-    processes = Processes(group_size=mesh_size, num_groups=size // mesh_size)
-    processes.check_fit([sys.executable, "-m", "mynah", *sys.argv[1:]])
+    Processes.of(config).check_fit([sys.executable, "-m", "mynah", *sys.argv[1:]])
 
 
 def _as_rank(place: Workspace, recipe: Recipe) -> Trained | None:
     """Take part as torchrun has said; rank 0 prepares for all, on a disk that all ranks see."""
     world = World.join()
     training = world.through_main(lambda: _prepare(place, recipe, NO_PROGRESS))
-    with _asked_to_stop() as is_asked:
-        take_part(
-            training.run, training.model_folder, place.root, keep_going=lambda: not is_asked()
-        )
+    with asked_to_stop() as asked:
+        take_part(training.run, training.model_folder, place.root, keep_going=lambda: not asked)
     return _trained(training) if world.is_main else None
 
 
@@ -177,19 +171,6 @@ def _prepare(place: Workspace, recipe: Recipe, progress: Progress) -> Training:
     base = open_base(options, posts, place, progress=progress, is_served=False)
     learned = Learned.build(recipe, base, posts, place, progress=progress)
     return Training.prepare(recipe, base, learned, place)
-
-
-@contextmanager
-def _asked_to_stop() -> Generator[Callable[[], bool]]:
-    """Tell whether SIGTERM or SIGINT has come, while the block runs."""
-    asked: list[int] = []
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, lambda n, _: asked.append(n)) for number in numbers]
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def find_run(workspace: Path, name: str) -> Path:

@@ -36,7 +36,8 @@ def main(arguments: list[str]) -> int:
 
     # Imported here: torch takes seconds, and a signal before this line must not be lost.
     from mynah.job.ranks import take_part
-    from mynah.train.launching import is_launched, stop_with_parent
+    from mynah.train import read_run
+    from mynah.train.launching import Processes, is_launched, launch, stop_with_parent
 
     if is_launched():
         stop_with_parent()
@@ -45,10 +46,13 @@ def main(arguments: list[str]) -> int:
         return not asked_to_stop and (is_launched() or os.getppid() == parent)
 
     try:
-        if is_launched() or _num_processes(run) == 1:
+        processes = Processes.of(read_run(run))
+        if is_launched() or processes.count == 1:
             take_part(run, model_folder, workspace, keep_going=keep_going)
         elif not asked_to_stop:
-            _launch(run, arguments)
+            stop_with_parent()
+            command = [sys.executable, "-m", "mynah.job.worker", *arguments]
+            launch(command, processes, logs=run / "ranks")
     except MynahError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
@@ -56,26 +60,6 @@ def main(arguments: list[str]) -> int:
         logger.exception("the training failed")
         return MachineError.exit_code
     return 0
-
-
-def _num_processes(run: Path) -> int:
-    from mynah.train import read_run
-
-    return read_run(run).layout.world_size
-
-
-def _launch(run: Path, arguments: list[str]) -> None:
-    from mynah.train import read_run
-    from mynah.train.launching import Processes, launch, stop_with_parent
-
-    stop_with_parent()
-    config = read_run(run)
-    processes = Processes(
-        group_size=config.mesh_layout.world_size,
-        num_groups=config.layout.world_size // config.mesh_layout.world_size,
-    )
-    command = [sys.executable, "-m", "mynah.job.worker", *arguments]
-    launch(command, processes, logs=run / "ranks")
 
 
 if __name__ == "__main__":

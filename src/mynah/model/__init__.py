@@ -11,6 +11,7 @@ from mynah.model.checkpoint import (
     save_checkpoint,
     stream_checkpoint,
     write_checkpoint,
+    write_config,
 )
 from mynah.model.config import LlamaConfig
 from mynah.model.dial import Dial, recipe_from_depth, shape_from_depth
@@ -58,4 +59,5 @@ __all__ = [
     "stream_checkpoint",
     "weight_shapes",
     "write_checkpoint",
+    "write_config",
 ]

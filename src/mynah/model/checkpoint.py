@@ -33,6 +33,7 @@ __all__ = [
     "stream_checkpoint",
     "weight_shapes",
     "write_checkpoint",
+    "write_config",
 ]
 
 Json = Any
@@ -168,6 +169,12 @@ def save_checkpoint(folder: Path, config: LlamaConfig, state: Mapping[str, Tenso
     _write(folder, config, tensors, dtypes=dtypes)
 
 
+def write_config(folder: Path, config: LlamaConfig, *, dtype: torch.dtype) -> None:
+    """Write ``config.json`` alone; ``dtype`` is that of the weights, there or to come."""
+    hf = config.to_hf(dtype=str(dtype).removeprefix("torch."))
+    replace_file(folder / "config.json", json.dumps(hf, indent=2).encode() + b"\n")
+
+
 def write_checkpoint(
     folder: Path,
     config: LlamaConfig,
@@ -209,8 +216,7 @@ def _write(
         finally:
             aside.unlink(missing_ok=True)
     first = next(iter(dtypes.values()))
-    hf = config.to_hf(dtype=str(first).removeprefix("torch."))
-    replace_file(folder / "config.json", json.dumps(hf, indent=2).encode() + b"\n")
+    write_config(folder, config, dtype=first)
     (folder / INDEX).unlink(missing_ok=True)  # of an earlier, sharded checkpoint here
 
 

@@ -157,13 +157,8 @@ class Recipe(Manner):
         return None if is_free else self.data.batch_tokens
 
     @property
-    def num_mesh_ranks(self) -> int:
-        """Ranks of one mesh: all, or those of one replica group where torchft joins them."""
-        return self.mesh_layout.world_size
-
-    @property
     def mesh_layout(self) -> LayoutConfig:
-        """The layout of one mesh."""
+        """The layout of one mesh: of all ranks, or of one replica group of torchft."""
         return replace(self.layout, replicate=1) if self.replicas == "torchft" else self.layout
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from mynah.corpus import CORPUS_KIND
 from mynah.errors import DataError
-from mynah.record.model_signature import MODEL_SIGNATURE, model_digest
 from mynah.record.record import Record
 from mynah.record.statements import ParentModel, RunDeclared
 from mynah.train.config import TrainConfig, placed
+from mynah.train.inputs import base_digest
 from mynah.train.loop import Trainer
 from mynah.train.throughput import steps_flop
-from mynah.workspace import file_sha256, read_artifact
+from mynah.workspace import read_artifact
 
 __all__ = ["declare_run"]
 
@@ -85,7 +85,7 @@ def _planned(trainer: Trainer, peak_flop_per_s: int) -> tuple[str, str]:
 def _parents(config: TrainConfig, base: Path, record: Record) -> tuple[ParentModel, ...]:
     """A model of this record by its digest; else what the recipe says of the base."""
     lineage, register = config.lineage, record.register()
-    digest = _digest(base)
+    digest = base_digest(base)
     served = register.served.get(lineage.digest)
     for candidate in (digest, served.made_from if served is not None else ""):
         made = register.models.get(candidate)
@@ -102,16 +102,6 @@ def _parents(config: TrainConfig, base: Path, record: Record) -> tuple[ParentMod
             basis=lineage.basis,
         ),
     )
-
-
-def _digest(base: Path) -> str:
-    """Digest of a base; of one that is made of links, as downloads are kept, what they lead to."""
-    files = [path for path in base.rglob("*") if path.is_file()]
-    if not any(path.is_symlink() for path in files):
-        return model_digest(base).hex
-    files.sort(key=lambda path: path.relative_to(base).parts)
-    hashes = [bytes.fromhex(file_sha256(p)) for p in files if p.name != MODEL_SIGNATURE]
-    return hashlib.sha256(b"".join(hashes)).hexdigest()
 
 
 def _device(num_threads: int) -> str:

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor, Shard, distribute_tensor
+from torch.distributed.tensor import Shard, distribute_tensor
 
 from mynah.model import Experts, MoE
+from mynah.train.sharding import local
 
 __all__ = ["ExpertExchange", "deal_experts"]
 
@@ -120,5 +121,5 @@ def deal_experts(layer: MoE, axis: DeviceMesh) -> None:
 def _own_stacks(experts: Experts) -> tuple[Tensor, Tensor, Tensor]:
     """The experts of this rank; their gradients become DTensors again on the way back."""
     stacks = (experts.gate_EIC, experts.up_EIC, experts.down_ECI)
-    gate, up, down = (x.to_local() if isinstance(x, DTensor) else x for x in stacks)
+    gate, up, down = (local(stack) for stack in stacks)
     return gate, up, down

@@ -21,7 +21,7 @@ from mynah.train.layout import LayoutConfig
 from mynah.train.loss import SLICE_TOKENS
 from mynah.train.pipeline import make_parts
 
-__all__ = ["Expected", "expected", "num_weights", "rows_in_flight"]
+__all__ = ["Expected", "expected", "rows_in_flight"]
 
 FLOAT, BRAIN = 4, 2
 """Bytes of float32 and of bfloat16."""
@@ -105,12 +105,6 @@ def _sum(parts: Sequence[_Weights]) -> _Weights:
     for part in parts:
         total = total + part
     return total
-
-
-def num_weights(config: LlamaConfig) -> int:
-    """Weights of the whole model."""
-    whole, alone = Part.whole(config), LayoutConfig()
-    return _sum([*_layers(config, whole, alone), _ends(config, whole, alone)]).total
 
 
 def rows_in_flight(layout: LayoutConfig, pipeline_rank: int, num_rows: int) -> float:

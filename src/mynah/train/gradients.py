@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, Replicate
 
 from mynah.train.mesh import Mesh
+from mynah.train.sharding import local
 
 __all__ = ["clip"]
 
@@ -28,7 +29,7 @@ def clip(parameters: Iterable[Tensor], max_norm: float, mesh: Mesh) -> float:
     pieces: dict[int, list[Tensor]] = {}
     for weight in parameters:
         if weight.grad is not None:
-            pieces.setdefault(_num_holders(weight.grad, mesh), []).append(_own_part(weight.grad))
+            pieces.setdefault(_num_holders(weight.grad, mesh), []).append(local(weight.grad))
     squares = [
         torch.nn.utils.get_total_norm(own).double().square() / num_holders
         for num_holders, own in pieces.items()
@@ -40,10 +41,6 @@ def clip(parameters: Iterable[Tensor], max_norm: float, mesh: Mesh) -> float:
         for own in pieces.values():
             kernels._foreach_mul_(own, scale)
     return norm
-
-
-def _own_part(gradient: Tensor) -> Tensor:
-    return gradient.to_local() if isinstance(gradient, DTensor) else gradient
 
 
 def _num_holders(gradient: Tensor, mesh: Mesh) -> int:

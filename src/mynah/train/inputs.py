@@ -3,6 +3,7 @@
 Reads the corpus, the dialogues and the preference pairs that a recipe names; writes nothing.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,16 +13,16 @@ import polars as pl
 from mynah.corpus import CORPUS_KIND, DIALOGUES_KIND, PREFERENCES_KIND, SEPARATOR, TokenShard
 from mynah.errors import ConfigError, DataError
 from mynah.model import CHATML_TEMPLATE
-from mynah.record.model_signature import model_digest
+from mynah.record.model_signature import MODEL_SIGNATURE, model_digest
 from mynah.train.config import TrainConfig, placed
 from mynah.train.data import CorpusSource, DialogueSource
 from mynah.train.evaluate import HeldOut
 from mynah.train.objectives import HeldOutSplit, Objective, pretrain, sft
 from mynah.train.preferences import dpo
 from mynah.train.world import ALONE, World
-from mynah.workspace import Artifact, read_artifact, replace_file
+from mynah.workspace import Artifact, file_sha256, read_artifact, replace_file
 
-__all__ = ["Material", "beside_weights", "open_material"]
+__all__ = ["Material", "base_digest", "beside_weights", "open_material"]
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
 """What a model inherits from its base unchanged."""
@@ -60,7 +61,7 @@ def _open_objective(config: TrainConfig, run: Path, *, world: World) -> Objectiv
         if not config.preferences:
             raise _missing("preferences", "preference pairs are replies to one post")
         pairs = _read(placed(run, config.preferences), PREFERENCES_KIND, world)
-        digest = world.through_main(lambda: model_digest(placed(run, config.base)).hex)
+        digest = world.through_main(lambda: base_digest(placed(run, config.base)))
         return dpo(pairs, config.data, config.dpo, base_digest=digest)
     dialogues = _dialogues(config, run, boundary, world)
     if config.objective == "sft":
@@ -157,3 +158,13 @@ def beside_weights(config: TrainConfig, run: Path, *, world: World = ALONE) -> l
         replace_file(template, CHATML_TEMPLATE.encode())
     base = placed(run, config.base)
     return [path for name in TOKENIZER_FILES if (path := base / name).is_file()] + [template]
+
+
+def base_digest(base: Path) -> str:
+    """Digest of a base; of one that is made of links, as downloads are kept, what they lead to."""
+    files = [path for path in base.rglob("*") if path.is_file()]
+    if not any(path.is_symlink() for path in files):
+        return model_digest(base).hex
+    files.sort(key=lambda path: path.relative_to(base).parts)
+    hashes = [bytes.fromhex(file_sha256(p)) for p in files if p.name != MODEL_SIGNATURE]
+    return hashlib.sha256(b"".join(hashes)).hexdigest()

@@ -23,8 +23,9 @@ import torch
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from mynah.errors import ConfigError, MachineError, MynahError, PausedError, machine_errors
+from mynah.train.config import Recipe
 
-__all__ = ["Processes", "is_launched", "launch", "log_of_rank", "stop_with_parent"]
+__all__ = ["Processes", "asked_to_stop", "is_launched", "launch", "log_of_rank", "stop_with_parent"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,12 @@ class Processes:
     """How often a group is started again before the run fails."""
     grace_s: float = GRACE_S
     """Seconds from SIGTERM to SIGKILL; a checkpoint must fit. Slurm's and Kubernetes' default."""
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "Processes":
+        """Those of a recipe's layout; its replica groups are started apart from each other."""
+        group_size = recipe.mesh_layout.world_size
+        return cls(group_size=group_size, num_groups=recipe.layout.world_size // group_size)
 
     @property
     def count(self) -> int:
@@ -149,7 +156,7 @@ def launch(
         ]
         for group in groups:
             stack.callback(group.kill)  # whatever happens, nobody is left behind
-        asked = stack.enter_context(_signals())
+        asked = stack.enter_context(asked_to_stop())
         for group in groups:
             group.start()
         while any(group.is_running for group in groups):
@@ -334,8 +341,11 @@ def _said(log: Path, code: int) -> MynahError | None:
 
 
 @contextmanager
-def _signals() -> Generator[list[int]]:
-    """Collect the numbers of signals that ask to end, until the block does."""
+def asked_to_stop() -> Generator[list[int]]:
+    """Collect the numbers of signals that ask to end, until the block does.
+
+    SIGTERM, SIGINT and SIGHUP. Only for the main thread, as all handling of signals.
+    """
     asked: list[int] = []
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = [signal.signal(number, lambda n, _: asked.append(n)) for number in numbers]

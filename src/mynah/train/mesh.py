@@ -86,16 +86,6 @@ class Mesh:
         return self._place("context")
 
     @property
-    def tensor_rank(self) -> int:
-        """Place among the ranks that share each matrix."""
-        return self._place("tensor")
-
-    @property
-    def expert_rank(self) -> int:
-        """Place among the ranks that hold different experts."""
-        return self._place("expert")
-
-    @property
     def num_data(self) -> int:
         """Ranks that read different documents."""
         return self.layout.num_data

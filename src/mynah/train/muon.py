@@ -24,6 +24,8 @@ from torch.distributed.tensor.placement_types import (
     _StridedShard,  # pyright: ignore[reportPrivateUsage]
 )
 
+from mynah.train.sharding import local
+
 __all__ = ["Muon", "is_orthogonalised", "local", "newton_schulz"]
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -44,11 +46,6 @@ def is_orthogonalised(name: str, weight: Tensor) -> bool:
     """
     module = name.split(".")[-2:-1]
     return ".layers." in name and weight.ndim >= 2 and module not in (["gate"], ["router"])
-
-
-def local(tensor: Tensor) -> Tensor:
-    """The part that this rank holds; all of it when it is not cut."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def newton_schulz(x_KAB: Tensor) -> Tensor:

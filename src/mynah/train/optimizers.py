@@ -16,7 +16,8 @@ from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 from torch.optim.adamw import adamw
 
-from mynah.train.muon import Muon, is_orthogonalised, local
+from mynah.train.muon import Muon, is_orthogonalised
+from mynah.train.sharding import local
 
 __all__ = ["OptimizerConfig", "Optimizers", "make_optimizer"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, Shard
+from torch.distributed.tensor import Shard
 from torch.utils.checkpoint import checkpoint
 
 from mynah.model import Llama, MoE
@@ -19,6 +19,7 @@ from mynah.train.context_parallel import ContextAttention
 from mynah.train.expert_parallel import deal_experts
 from mynah.train.layout import LayoutConfig
 from mynah.train.mesh import Mesh
+from mynah.train.sharding import local
 from mynah.train.tensor_parallel import cut_tensors
 
 __all__ = ["parallelize"]
@@ -109,7 +110,7 @@ def _shard(part: Llama, mesh: Mesh, layout: LayoutConfig, *, is_bfloat16: bool) 
 
 def _stack_placement(weight: nn.Parameter, *, num_shards: int) -> Shard | None:
     """Cut a stack of fewer experts than there are ranks within the experts, if that comes out."""
-    local = weight.to_local() if isinstance(weight, DTensor) else weight
-    if local.shape[0] < num_shards and local.shape[1] % num_shards == 0:
+    own = local(weight)
+    if own.shape[0] < num_shards and own.shape[1] % num_shards == 0:
         return Shard(1)
     return None

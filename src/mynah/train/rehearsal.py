@@ -38,19 +38,19 @@ from torch.nn.attention.varlen import varlen_attn
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from mynah.errors import ConfigError
-from mynah.model import LlamaConfig, experts, pack, packed_attention
+from mynah.model import LlamaConfig, experts, num_weights, pack, packed_attention
 from mynah.train import context_parallel
 from mynah.train.config import Recipe
 from mynah.train.data import Batch
 from mynah.train.engine import Engine
-from mynah.train.formulas import expected, num_weights
+from mynah.train.formulas import expected
 from mynah.train.layout import check_layout
 from mynah.train.mesh import AXES, build_mesh
-from mynah.train.muon import local
 from mynah.train.objectives import TokenObjective
 from mynah.train.pipeline_slots import Slots, lay_slots, order_1f1b
 from mynah.train.rehearsal_ledgers import CATEGORIES, Ledgers
 from mynah.train.rehearsal_report import Message, Rehearsal, render
+from mynah.train.sharding import local
 
 __all__ = ["Rehearsal", "rehearse", "render"]
 

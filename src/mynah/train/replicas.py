@@ -20,10 +20,10 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 from torch.distributed import ReduceOp  # pyright: ignore[reportPrivateImportUsage]
-from torch.distributed.tensor import DTensor
 
 from mynah.errors import ConfigError, MachineError
 from mynah.train.replica_manager import make_manager
+from mynah.train.sharding import local
 from mynah.train.speaker import Speaker
 from mynah.train.world import World
 
@@ -236,7 +236,7 @@ class ReplicaGroups:
     def _state(self) -> dict[str, Any]:
         tensors = self._replicated.named_tensors()
         return {
-            "tensors": {name: _local(tensor.detach()) for name, tensor in tensors.items()},
+            "tensors": {name: local(tensor.detach()) for name, tensor in tensors.items()},
             "numbers": self._replicated.numbers(),
         }
 
@@ -245,20 +245,16 @@ class ReplicaGroups:
         own = self._replicated.named_tensors()
         given = cast("dict[str, Tensor]", state["tensors"])
         for name in sorted(own.keys() | given.keys()):
-            if name not in own or name not in given or _local(own[name]).shape != given[name].shape:
+            if name not in own or name not in given or local(own[name]).shape != given[name].shape:
                 raise ConfigError(
                     f"another replica group trains another model, or in another layout: {name} "
                     "differs",
                     hint="start every group with the same recipe and the same mynah",
                 )
-            _local(own[name]).copy_(given[name])
+            local(own[name]).copy_(given[name])
         self._replicated.set_numbers(state["numbers"])
         self._is_healed = True
         logger.info("took over the state of step %d", self._manager.current_step())
-
-
-def _local(tensor: Tensor) -> Tensor:
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def _buckets(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
@@ -266,7 +262,7 @@ def _buckets(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
     buckets: list[list[Tensor]] = []
     size = 0
     for tensor in tensors:
-        piece = _local(tensor)
+        piece = local(tensor)
         if not buckets or size >= BUCKET_BYTES or buckets[-1][0].dtype != piece.dtype:
             buckets.append([])
             size = 0

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
-__all__ = ["draw", "fill", "own_part"]
+__all__ = ["draw", "fill", "local", "own_part"]
 
 
 def own_part(weight: Tensor) -> tuple[slice, ...]:
@@ -26,7 +26,7 @@ def own_part(weight: Tensor) -> tuple[slice, ...]:
 @torch.no_grad()
 def fill(weight: Tensor, whole: Tensor) -> None:
     """Copy this rank's part of ``whole`` into ``weight``, whatever dtype it is stored in."""
-    _local(weight).copy_(whole[own_part(weight)])
+    local(weight).copy_(whole[own_part(weight)])
 
 
 @torch.no_grad()
@@ -35,8 +35,9 @@ def draw(weight: Tensor, rows_of: Callable[[range], Tensor]) -> None:
     part = own_part(weight)
     rows = range(part[0].start, part[0].stop)
     if rows:
-        _local(weight).copy_(rows_of(rows)[(slice(None), *part[1:])])
+        local(weight).copy_(rows_of(rows)[(slice(None), *part[1:])])
 
 
-def _local(weight: Tensor) -> Tensor:
-    return weight.to_local() if isinstance(weight, DTensor) else weight
+def local(tensor: Tensor) -> Tensor:
+    """Return what this rank stores of a tensor, in its own memory; all of a plain one."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -10,9 +10,8 @@ import torch.distributed as dist
 
 from mynah.errors import ConfigError
 from mynah.job import load_recipe, rehearse_recipe
-from mynah.model import LlamaConfig
+from mynah.model import LlamaConfig, num_weights
 from mynah.train.config import DataConfig, Recipe
-from mynah.train.formulas import num_weights
 from mynah.train.layout import LayoutConfig
 from mynah.train.rehearsal import Rehearsal, rehearse, render
 

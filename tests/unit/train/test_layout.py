@@ -306,8 +306,8 @@ def test_recomputing_changes_no_number(config: LlamaConfig) -> None:
 def test_a_mesh_of_one_process_has_no_groups() -> None:
     assert ALONE.is_alone
     assert ALONE.axis("tensor") is None
-    ranks = (ALONE.data_rank, ALONE.context_rank, ALONE.tensor_rank, ALONE.pipeline_rank)
-    assert (ranks, ALONE.num_data, ALONE.world_size) == ((0, 0, 0, 0), 1, 1)
+    ranks = (ALONE.data_rank, ALONE.context_rank, ALONE.pipeline_rank)
+    assert (ranks, ALONE.num_data, ALONE.world_size) == ((0, 0, 0), 1, 1)
     value = torch.tensor(2.5)
     for add_up in (ALONE.sum_over_all, ALONE.sum_over_data, ALONE.sum_over_losses):
         assert float(add_up(value)) == 2.5
