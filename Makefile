@@ -88,6 +88,7 @@ bench: $(VENV)/.test
 	@mkdir -p $(SCRATCH)
 	$(BIN)/python benchmarks/main_job.py
 	$(BIN)/python benchmarks/train_speed.py
+	$(BIN)/python benchmarks/train_breakdown.py
 	$(BIN)/python benchmarks/train_dpo.py
 	$(BIN)/python benchmarks/rehearsal.py
 	$(BIN)/python benchmarks/reading.py

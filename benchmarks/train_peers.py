@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 import venv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,8 +93,8 @@ class Laid:
         return np.ones(len(self.parts[number]))
 
 
-def mynah(folder: Path, kind: str, seconds: float, *, is_compiled: bool) -> None:
-    """The trainer's own engine, objective and rows."""
+def mynah_steps(folder: Path, kind: str, *, is_compiled: bool) -> Iterator[int]:
+    """The trainer's own engine, objective and rows; yields the tokens of each step."""
     import gc
 
     import torch
@@ -109,7 +110,6 @@ def mynah(folder: Path, kind: str, seconds: float, *, is_compiled: bool) -> None
     from mynah.train.optimizers import OptimizerConfig
     from mynah.train.rows import lay_rows
 
-    clock = Clock(seconds)
     torch.set_num_threads(2)
     keep_freed_memory()
     data = DataConfig(
@@ -135,7 +135,14 @@ def mynah(folder: Path, kind: str, seconds: float, *, is_compiled: bool) -> None
         pieces = lay_rows(objective.orders, step, batch_tokens=data.batch_tokens)
         rows = [objective.batch(row, row_tokens=None) for row in pieces]
         engine.step(rows, objective, lr_share=1.0)
-        if clock.told(sum(row.num_tokens for row in rows)):
+        yield sum(row.num_tokens for row in rows)
+
+
+def mynah(folder: Path, kind: str, seconds: float, *, is_compiled: bool) -> None:
+    """Train until the time is over; print what each step came to."""
+    clock = Clock(seconds)
+    for num_tokens in mynah_steps(folder, kind, is_compiled=is_compiled):
+        if clock.told(num_tokens):
             return
 
 
