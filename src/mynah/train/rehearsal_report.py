@@ -100,18 +100,17 @@ def render(rehearsal: Rehearsal) -> str:
 
 def _head(rehearsal: Rehearsal) -> str:
     place = ", ".join(f"{axis} {at}" for axis, at in rehearsal.place.items())
-    stages = " and ".join(_stretch(layers) for layers in rehearsal.layers)
+    stages = ", ".join(_stretch(layers) for layers in rehearsal.layers if layers)
     return (
         f"rank {rehearsal.rank:,} of {rehearsal.world_size:,}: {place}\n"
-        f"holds {stages}; {rehearsal.parameters:,} of {rehearsal.whole_parameters:,} weights\n"
+        f"holds layers {stages or 'none'}; {rehearsal.parameters:,} of "
+        f"{rehearsal.whole_parameters:,} weights\n"
         f"reads {rehearsal.num_rows:,} rows of {rehearsal.row_tokens:,} tokens a step"
     )
 
 
 def _stretch(layers: Sequence[int]) -> str:
-    if not layers:
-        return "no layers"
-    return f"layers {layers[0]} to {layers[-1]}"
+    return f"{layers[0]}-{layers[-1]}" if len(layers) > 1 else f"{layers[0]}"
 
 
 def _memory(rehearsal: Rehearsal) -> str:
