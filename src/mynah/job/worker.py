@@ -46,8 +46,7 @@ def main(arguments: list[str]) -> int:
         return not asked_to_stop and (is_launched() or os.getppid() == parent)
 
     try:
-        processes = Processes.of(read_run(run))
-        if is_launched() or processes.count == 1:
+        if is_launched() or (processes := Processes.of(read_run(run))).count == 1:
             take_part(run, model_folder, workspace, keep_going=keep_going)
         elif not asked_to_stop:
             stop_with_parent()

@@ -86,13 +86,7 @@ def check_layout(
         ConfigError: The first thing that is wrong.
     """
     _check_world(layout, world_size)
-    _check_tensor(layout, config, is_compiled=is_compiled)
-    if is_float8 and layout.tensor > 1:
-        raise ConfigError(
-            f"layout.tensor is {layout.tensor} and precision is 'float8': nobody has compared that "
-            "with one process",
-            hint="set precision = 'bfloat16', or layout.tensor = 1",
-        )
+    _check_tensor(layout, config, is_compiled=is_compiled, is_float8=is_float8)
     _check_row(layout, row_tokens)
     _check_experts(layout, config)
     _check_pipeline(layout, config, is_compiled=is_compiled)
@@ -109,7 +103,9 @@ def _check_world(layout: LayoutConfig, world_size: int) -> None:
         )
 
 
-def _check_tensor(layout: LayoutConfig, config: LlamaConfig, *, is_compiled: bool) -> None:
+def _check_tensor(
+    layout: LayoutConfig, config: LlamaConfig, *, is_compiled: bool, is_float8: bool
+) -> None:
     sides = {
         "num_attention_heads": config.num_attention_heads,
         "num_key_value_heads": config.num_key_value_heads,
@@ -128,6 +124,12 @@ def _check_tensor(layout: LayoutConfig, config: LlamaConfig, *, is_compiled: boo
             f"layout.tensor is {layout.tensor} and is_compiled is true: in torch 2.13 compiled "
             "layers under tensor parallelism silently compute something else",
             hint="set is_compiled = false, or layout.tensor = 1",
+        )
+    if is_float8 and layout.tensor > 1:
+        raise ConfigError(
+            f"layout.tensor is {layout.tensor} and precision is 'float8': nobody has compared that "
+            "with one process",
+            hint="set precision = 'bfloat16', or layout.tensor = 1",
         )
 
 

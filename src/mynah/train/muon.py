@@ -26,7 +26,7 @@ from torch.distributed.tensor.placement_types import (
 
 from mynah.train.sharding import local
 
-__all__ = ["Muon", "is_orthogonalised", "local", "newton_schulz"]
+__all__ = ["Muon", "is_orthogonalised", "newton_schulz"]
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 NUM_ITERATIONS = 5

@@ -91,6 +91,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[2])
+from mynah.train.checkpoint_files import latest_checkpoint, step_of
 from tests.integration.train.test_checkpoint_faults import *
 
 def save_on(folder):
@@ -101,10 +102,6 @@ def save_on(folder):
         step += 1
         checkpoints.save(step, state(step, num_rows=1_000), {"step": step})
 
-def newest(folder):
-    latest = folder / "latest"
-    return int(latest.read_text()[5:]) if latest.is_file() else 0
-
 folder, choose, parent = Path(sys.argv[1]), random.Random(7), os.getpid()
 seen = 0
 for seed in range(8):
@@ -113,7 +110,8 @@ for seed in range(8):
     if pid == 0:
         save_on(folder)
         os._exit(1)
-    while newest(folder) <= seen:  # a save that was killed may have finished all but this
+    # By the pointer: a save that was killed may have finished all but that.
+    while (found := latest_checkpoint(folder)) is None or step_of(found) <= seen:
         time.sleep(0.001)
     time.sleep(choose.uniform(0, time.monotonic() - begun_s))
     os.kill(pid, signal.SIGKILL)

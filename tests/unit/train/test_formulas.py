@@ -50,6 +50,12 @@ def test_weights_of_the_405b_are_those_of_the_report() -> None:
     assert num_weights(LLAMA_405B) == 405_853_388_800
 
 
+@pytest.mark.parametrize("config", [SPARSE, replace(SPARSE, tie_word_embeddings=True)])
+def test_weights_are_as_many_as_the_model_has(config: LlamaConfig) -> None:
+    alone = expected(recipe(), config, pipeline_rank=0, num_rows=1)
+    assert alone.parameters == 4 * num_weights(config)
+
+
 def test_flop_of_all_stages_are_those_of_one_process() -> None:
     layout = LayoutConfig(pipeline=16, tensor=8)
     stages = [
