@@ -1,0 +1,104 @@
+"""The few numbers that the step model takes from measurements; all else is counted.
+
+Pure. Each has a physical meaning, a range that physics or a source allows, and a value that was
+found on the published runs by ``mynah plan validate``. The same for every model, GPU, layout and
+framework.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from mynah.plan.setups import Floats
+
+__all__ = [
+    "BOUNDS",
+    "CALIBRATED",
+    "PRIOR",
+    "SPREAD_DENSE",
+    "SPREAD_SPARSE",
+    "Constants",
+    "from_array",
+    "to_array",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constants:
+    """What cannot be counted."""
+
+    product: float
+    """Rate of large products in a step over that of the best one measured alone: clocks sink when
+    all of a machine computes, and tiles come in the shapes that the libraries have."""
+    depth: float
+    """Inner side at which a 16-bit product reaches half of its rate: tiles fill and drain."""
+    flash: float
+    """Rate of attention kernels over what their authors published."""
+    scale_up: float
+    """Share of the scale-up links' rate that collectives reach; 0.77 to 0.8 in nccl-tests."""
+    scale_out: float
+    """Share of the network's; 0.75 to 0.95 in nccl-tests on good fabrics."""
+    gather_overlap: float
+    """Share of a layer's time that gathering the next one's weights can hide behind."""
+    reduce_overlap: float
+    """The same of the backward pass that gradients are reduced behind."""
+    step_s: float
+    """Seconds of every step that nothing hides: the optimizer's launches, norms, the host."""
+    layer_s: float
+    """Seconds that the host needs to launch the kernels of one layer's forward pass."""
+
+
+PRIOR = Constants(
+    product=0.85,
+    depth=300.0,
+    flash=0.9,
+    scale_up=0.78,
+    scale_out=0.87,
+    gather_overlap=0.8,
+    reduce_overlap=0.8,
+    step_s=0.01,
+    layer_s=0.0003,
+)
+"""Where the search for them begins, and what it is drawn to."""
+BOUNDS = {
+    "product": (0.6, 1.0),
+    "depth": (0.0, 800.0),
+    "flash": (0.5, 1.3),
+    "scale_up": (0.5, 1.0),
+    "scale_out": (0.4, 1.0),
+    "gather_overlap": (0.0, 1.0),
+    "reduce_overlap": (0.0, 1.0),
+    "step_s": (0.0, 0.1),
+    "layer_s": (0.0, 0.002),
+}
+
+
+def to_array(constants: Constants) -> Floats:
+    """Their values in the order of the fields."""
+    return np.array([getattr(constants, one.name) for one in fields(Constants)])
+
+
+def from_array(values: Floats) -> Constants:
+    """The constants of such an array."""
+    names = (one.name for one in fields(Constants))
+    return Constants(**{name: float(value) for name, value in zip(names, values, strict=True)})
+
+
+CALIBRATED = Constants(
+    product=0.8173,
+    depth=388.8,
+    flash=0.7912,
+    scale_up=0.7935,
+    scale_out=1.0,
+    gather_overlap=0.6129,
+    reduce_overlap=0.8281,
+    step_s=0.01069,
+    layer_s=0.0003251,
+)
+"""Found on 615 published runs of more than 8 accelerators, twelve sources weighing the same."""
+SPREAD_DENSE = (0.86, 1.16)
+SPREAD_SPARSE = (0.59, 1.15)
+"""Of dense models, and of those with experts: measured over predicted, the bounds that 80% of runs
+lay between, each predicted with constants that were found without its source. Software for experts
+gained half of its speed within a year, on the same layouts; so its range is wide, and low for who
+runs an older release."""
