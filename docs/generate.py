@@ -1,7 +1,7 @@
 """Writes the reference pages from the code they describe, or checks that they are current.
 
 Reads the Typer app, and the syntax trees of the errors, the configs and the HTTP bodies; writes
-``docs/reference/{cli,errors,recipes,api}.md``:
+``docs/reference/{cli,errors,recipes,plan,api}.md``:
 
     python docs/generate.py            writes them
     python docs/generate.py --check    writes nothing; exit code 1 when one is stale
@@ -9,20 +9,33 @@ Reads the Typer app, and the syntax trees of the errors, the configs and the HTT
 
 import ast
 import copy
+import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import typer
+from plan_reference import (
+    ACCELERATOR_HEAD,
+    ADDED_COLUMNS,
+    RUN_COLUMNS,
+    accelerator_rows,
+    hardware_example,
+    real_default,
+)
 
 from mynah.cli import app
+from mynah.plan.predict import COLUMNS
+from mynah.plan.published import DEFAULTS, NEEDED
+from mynah.plan.ranges import Range
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "mynah"
 REFERENCE = Path(__file__).parent / "reference"
+PLAN = SOURCE / "plan"
 NOTICE = "<!-- Written by docs/generate.py. Do not edit: run `make docs`. -->\n"
 
 
@@ -129,7 +142,12 @@ def request_refusals() -> Iterator[tuple[int, str]]:
 def recipes_page() -> str:
     """Every config, field by field."""
     configs = with_inherited(
-        [found for path in source_files() for found in described(path, is_config)]
+        [
+            found
+            for path in source_files()
+            if not path.is_relative_to(PLAN)
+            for found in described(path, is_config)
+        ]
     )
     parts = [
         f"{NOTICE}\n# Recipes and settings\n",
@@ -226,6 +244,73 @@ def api_page() -> str:
     return "\n".join(parts)
 
 
+# The planner
+
+
+PLAN_PAGE = ("PlanConfig", "Sparsity", "FailureConfig", "StorageConfig", "Launch", "Site")
+"""Settings that a person may write, in this order."""
+
+
+def plan_page() -> str:
+    """What the planner reads and writes: tables of runs, accelerators, settings."""
+    found = {one.name: one for path in sorted(PLAN.glob("*.py")) for one in described(path, bool)}
+    settings = [with_real_defaults(found[name]) for name in PLAN_PAGE]
+    columns = [
+        (f"`{name}`", "needed" if name in NEEDED else DEFAULTS[name], text)
+        for name, text in RUN_COLUMNS.items()
+    ]
+    assert {*RUN_COLUMNS} == {*NEEDED, *DEFAULTS}, "every column that is read is described"
+    added = [(f"`{name}`", text) for name, text in zip(COLUMNS, ADDED_COLUMNS, strict=True)]
+    parts = [
+        f"{NOTICE}\n# The planner's files and settings\n",
+        "How to use them is in [the guide](../guides/plan.md), the commands are in "
+        "[the command line](cli.md).\n",
+        "## Tables of runs\n",
+        "`mynah plan predict` reads a CSV file with one run a line, in UTF-8. Only these columns "
+        "are looked at; others are kept as they are, so that a table of what was measured may be "
+        "given. A cell that is blank, or no number where one belongs, counts as if its column "
+        "were missing.\n",
+        table(("column", "where nothing is said", "meaning"), columns),
+        "It adds, blank for a row that is no run:\n",
+        table(("column", "meaning"), added),
+        "## `hardware.toml`\n",
+        "mynah's own file lies in `src/mynah/plan/hardware.toml`; `--hardware FILE` adds to it. "
+        "Each accelerator is a table `[[accelerator]]`:\n",
+        hardware_example(PLAN / "hardware.toml"),
+        fields_table(found["Accelerator"]),
+        "These are known; rates are those of the best measured 16-bit product beside the "
+        "datasheet's.\n",
+        table(ACCELERATOR_HEAD, accelerator_rows()),
+        "## Settings\n",
+        "`mynah plan run --config FILE.toml` reads `PlanConfig`, `--set key=value` reaches every "
+        "field of it, as in `--set failures.restart_s=240`. `mynah plan launch --site FILE.toml` "
+        "reads `Site`, and its `--set` reaches every field of `Launch`. A range is a number that "
+        "is known, or a table `{ low = 120, middle = 240, high = 600 }`. Unknown keys are "
+        "errors.\n",
+    ]
+    for one in settings:
+        parts.append(f"### `{one.name}`\n\n`{one.module}`. {one.text}\n")
+        parts.append(fields_table(one))
+    return "\n".join(parts)
+
+
+def with_real_defaults(found: Described) -> Described:
+    """Put what a default comes to in the place of the constants that it is written with."""
+    kind = getattr(importlib.import_module(found.module), found.name)
+    values = {one.name: one.default for one in fields(kind) if one.default is not MISSING}
+    return replace(
+        found,
+        fields=tuple(
+            replace(
+                field,
+                kind="Range" if isinstance(values.get(field.name), Range) else field.kind,
+                default=real_default(values.get(field.name), field.default),
+            )
+            for field in found.fields
+        ),
+    )
+
+
 def source_files() -> list[Path]:
     """Every module of the package."""
     return sorted(SOURCE.rglob("*.py"))
@@ -291,7 +376,7 @@ def plain_kind(annotation: ast.expr, tree: ast.Module) -> tuple[str, str]:
     bounds = ""
     if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Annotated":
         assert isinstance(annotation.slice, ast.Tuple)
-        bounds = ", ".join(bounds_of(note) for note in annotation.slice.elts[1:])
+        bounds = ", ".join(filter(None, map(bounds_of, annotation.slice.elts[1:])))
     return ast.unparse(WithoutNotes(names).visit(copy.deepcopy(annotation))), bounds
 
 
@@ -383,6 +468,7 @@ PAGES = {
     "api.md": api_page,
     "cli.md": cli_page,
     "errors.md": errors_page,
+    "plan.md": plan_page,
     "recipes.md": recipes_page,
 }
 

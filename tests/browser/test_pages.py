@@ -243,7 +243,7 @@ def test_no_page_is_wider_than_its_screen(house: Serving, visit: Visit, size: st
 
 def test_an_address_without_a_page_leads_back(house: Serving, visit: Visit) -> None:
     page = visit(house, expects="404")
-    answer = page.goto("/plan")
+    answer = page.goto("/nowhere")
     assert answer is not None
     assert answer.status == 404
     expect(page.get_by_role("heading", name="There is no page here")).to_be_visible()

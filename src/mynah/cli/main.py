@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from mynah import __version__
-from mynah.cli import ads, chat, corpus, keys, posts, record, search, train
+from mynah.cli import ads, chat, corpus, keys, plan, posts, record, search, train
 from mynah.cli.forget import forget
 from mynah.errors import MynahError
 
@@ -30,6 +30,7 @@ app = typer.Typer(
 posts.app.command("forget")(forget)
 app.add_typer(posts.app, name="posts")
 app.add_typer(corpus.app, name="corpus")
+app.add_typer(plan.app, name="plan")
 app.add_typer(train.app, name="train")
 app.add_typer(search.app, name="search")
 app.add_typer(chat.app, name="chat")

@@ -51,6 +51,8 @@ class Accelerator:
     """Cheapest and dearest on-demand price of one hour."""
     year: Annotated[int, Field(ge=2000, le=2100)] = 2025
     """When it was first sold."""
+    is_measured: bool = True
+    """Whether ``measured_tflops`` were; on assumed ones nothing is calibrated."""
     aliases: tuple[str, ...] = ()
     """Other names it goes by."""
 

@@ -14,7 +14,13 @@ from mynah.plan.setups import Floats, Machines
 __all__ = ["Links"]
 
 LATENCY_S = 20e-6
-"""Of one collective: launch and a trip round a machine (nccl-tests, small messages on 8 GPUs)."""
+"""Of one collective: its launch (nccl-tests, small messages on 8 GPUs)."""
+INNER_HOP_S, OUTER_HOP_S = 3.4e-6, 14e-6
+"""Of each step of a ring, inside a scale-up domain and over the network: what NCCL itself reckons
+for large messages (its ``src/graph/tuning.cc``). A ring of ten thousand is slow however little it
+carries."""
+TORUS = 128.0
+"""Accelerators of a scale-up domain beyond which it is no switch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,5 +61,10 @@ class Links:
     def gather_s(self, num_bytes: Floats, size: Floats, inner: Floats) -> Floats:
         """Seconds to gather, or reduce and scatter, ``num_bytes`` over a ring; 0 for one rank."""
         moved = num_bytes * (1.0 - 1.0 / size)
-        seconds = moved / self.ring_bytes_per_s(size, inner) + LATENCY_S
+        local = np.clip(self.machines.scale_up_size / inner, 1.0, size)
+        domains = size / local
+        # A domain of hundreds is a torus, and its rings go along three sides of it.
+        inside = np.where(local > TORUS, 3.0 * np.cbrt(local), local - 1.0)
+        hops = OUTER_HOP_S * np.where(domains > 1, domains, 0.0) + INNER_HOP_S * domains * inside
+        seconds = moved / self.ring_bytes_per_s(size, inner) + LATENCY_S + hops
         return np.where(size > 1, seconds, 0.0)

@@ -22,15 +22,17 @@ GIB_PER_GB = 2.0**30 / 1e9
 """Makers sell 80 GB and build 80 GiB, give or take a percent."""
 MASTER, MOMENTS, HALF = 4.0, 8.0, 2.0
 """Bytes a weight: the float32 copy, two moments, and the copy that products read."""
-LOGIT_BYTES = 14.0
-"""Of a logit: 16 bits, float32, softmax and gradient of them."""
 NORM_BYTES, EAGER_NORM_BYTES = 8.0, 16.0
 """Of C: inputs of two norms and of the products behind them; float32 copies where a norm is
 written operator by operator."""
 MASK_BYTES = 2.0
-"""Of C: masks of two dropouts, which models of before 2022 have."""
-GATED_BYTES, PLAIN_BYTES = 8.0, 4.0
-"""Of the MLP's width: gate, up, their activation and product; or input and output of one."""
+"""Of C: masks of two dropouts, which models from before flash attention have."""
+GATED_BYTES, FUSED_BYTES, PLAIN_BYTES = 8.0, 6.0, 4.0
+"""Of the MLP's width: gate, up, their activation and product; all but the activation where kernels
+are fused; or input and output of one."""
+OPERATOR_BYTES, OPERATOR_INNER = 6.0, 2.0
+"""Of C and of the MLP's width where every second product is kept: the layer's input, the outputs of
+attention and of the MLP; one of gate and up (torchtitan's policy by operator)."""
 SCORE_BYTES, EAGER_SCORE_BYTES = 5.0, 10.0
 """Of a score: softmax, its dropout and its mask (Korthikanti et al., section 4.1); in float32."""
 
@@ -76,7 +78,7 @@ class _Rank:
         self.layers = np.ceil(np.round(shapes.layers / stages, 3)) * degrees.stages
         rows = work.batch_rows / (degrees.data * work.micro_rows)
         self.num_micro = np.maximum(np.round(rows), 1.0)
-        self.group = degrees.data * degrees.context
+        self.group = degrees.data * degrees.context / degrees.replicate
         self.sparse_share = shapes.sparse_layers / shapes.layers
 
     def memory(self) -> Memory:
@@ -106,8 +108,11 @@ class _Rank:
         # Shared-out weights are float32; two layers are gathered at a time, table and all.
         gathered = 2.0 * self.layer_weights + shapes.table / degrees.tensor
         weights = np.where(is_whole, HALF * held, MASTER * held / group + HALF * gathered)
-        width = np.where(self.setups.stacks.keeps_wide_gradients > 0, 4.0, 2.0)
+        width = self.setups.stacks.gradient_bytes
         gradients = width * held / np.where(kind >= Sharding.GRADIENTS, group, 1.0)
+        keeps = (~is_whole) & (degrees.pipeline > 1) & (self.setups.stacks.keeps_gathered > 0)
+        weights = np.where(keeps, MASTER * held / group + HALF * held, weights)
+        gradients = np.where(keeps, width * held, gradients)
         state = np.where(is_whole, MASTER + MOMENTS, MOMENTS)
         optimizer = state * held / np.where(kind >= Sharding.OPTIMIZER, group, 1.0)
         return weights, gradients, optimizer
@@ -126,7 +131,8 @@ class _Rank:
         degrees = self.setups.degrees
         stages, ranks = degrees.stages, degrees.pipeline
         warm = ((stages - 1.0) * ranks + 2.0 * (ranks - 1.0) + 1.0) / stages
-        flying = np.minimum(self.num_micro, np.where(stages > 1, warm, ranks))
+        more = self.setups.stacks.sends_whole * (ranks > 1)
+        flying = np.minimum(self.num_micro, np.where(stages > 1, warm, ranks) + more)
         return self._kept(flying), np.where(ranks > 1, 0.0, self._logits)
 
     def last(self) -> tuple[Floats, Floats]:
@@ -138,35 +144,74 @@ class _Rank:
     @property
     def _logits(self) -> Floats:
         cut = np.where(self.setups.stacks.gathers_logits > 0, 1.0, self.setups.degrees.tensor)
-        return self.tokens * self.setups.shapes.vocab / cut * LOGIT_BYTES
+        return self.tokens * self.setups.shapes.vocab / cut * self.setups.stacks.logit_bytes
 
     def _kept(self, flying: Floats) -> Floats:
         """Of ``flying`` rows: each layer's input, or what its backward pass needs."""
         shapes, degrees = self.setups.shapes, self.setups.degrees
         cut = np.where(degrees.is_sequence_cut > 0, degrees.tensor, 1.0)
         most, scores = self._layer(cut), self._scores()
+        small = self.tokens * self._small(cut)
         inputs = HALF * self.tokens * shapes.hidden / cut
-        kind = self.setups.work.recompute
-        again = flying * self.layers * inputs + most + scores
-        selective = flying * self.layers * most + scores
-        whole = flying * self.layers * (most + scores)
-        return np.select(
-            [kind == Recompute.LAYERS, kind == Recompute.SELECTIVE], [again, selective], whole
+        ends = 2.0 * self.setups.stacks.sends_whole * (degrees.pipeline > 1) * inputs * cut
+        by_kind = {
+            Recompute.NOTHING: self.layers * (most + scores),
+            Recompute.SELECTIVE: self.layers * most,
+            Recompute.SMALL: self.layers * (most - small),
+            Recompute.OPERATORS: self.layers * self._operators(cut),
+            Recompute.HALF: self.layers / 2.0 * (inputs + most + scores),
+            Recompute.LAYERS: self.layers * inputs,
+        }
+        # One layer's inner states are there while it is computed again.
+        again = {
+            Recompute.SELECTIVE: scores,
+            Recompute.SMALL: small + scores,
+            Recompute.OPERATORS: most + scores,
+            Recompute.HALF: most + scores,
+            Recompute.LAYERS: most + scores,
+        }
+        is_kind = [self.setups.work.recompute == kind for kind in by_kind]
+        kept = np.select(is_kind, list(by_kind.values()))
+        working = np.select(is_kind, [again.get(kind, np.zeros_like(kept)) for kind in by_kind])
+        return flying * (kept + ends) + working
+
+    def _met(self) -> Floats:
+        """Width of what a token passes through, all its experts together, on one tensor rank."""
+        shapes = self.setups.shapes
+        met = (shapes.experts_per_token + shapes.shared_experts) * shapes.expert_inner
+        inner = (1.0 - self.sparse_share) * shapes.inner + self.sparse_share * met
+        return inner / self.setups.degrees.tensor
+
+    def _small(self, cut: Floats) -> Floats:
+        """Of a layer, for one token: outputs of norms and of activations."""
+        stacks, is_gated = self.setups.stacks, self.setups.shapes.is_gated > 0
+        gated = np.where(stacks.is_fused > 0, FUSED_BYTES, GATED_BYTES) - 2.0 * HALF
+        return 2.0 * HALF * self.setups.shapes.hidden / cut + self._met() * np.where(
+            is_gated, gated, HALF
         )
+
+    def _operators(self, cut: Floats) -> Floats:
+        """Of a layer where every second product is kept, and what attention needs."""
+        shapes, degrees = self.setups.shapes, self.setups.degrees
+        heads = shapes.head_dim * (shapes.heads + shapes.kv_heads) / degrees.tensor
+        inner = OPERATOR_INNER * self._met()
+        return self.tokens * (OPERATOR_BYTES * shapes.hidden / cut + HALF * heads + inner)
 
     def _layer(self, cut: Floats) -> Floats:
         """What the backward pass of one layer needs, scores apart."""
         shapes, degrees, stacks = self.setups.shapes, self.setups.degrees, self.setups.stacks
         eager = shapes.is_gated * (1.0 - stacks.is_norm_fused)
-        wide = NORM_BYTES + EAGER_NORM_BYTES * eager + MASK_BYTES * (1.0 - shapes.is_gated)
+        is_early = (stacks.attention < Attention.FLASH_1) * (1.0 - shapes.is_gated)
+        wide = NORM_BYTES + EAGER_NORM_BYTES * eager + MASK_BYTES * is_early
         heads = shapes.head_dim * (shapes.heads + shapes.kv_heads) / degrees.tensor
         # Queries and output, keys and values, and both before rotation where that is eager.
         attention = 2.0 * HALF * heads + 2.0 * HALF * eager * heads
-        met = (shapes.experts_per_token + shapes.shared_experts) * shapes.expert_inner
-        inner = (1.0 - self.sparse_share) * shapes.inner / degrees.tensor + self.sparse_share * met
-        mlp = np.where(shapes.is_gated > 0, GATED_BYTES, PLAIN_BYTES) * inner
+        gated = np.where(stacks.is_fused > 0, FUSED_BYTES, GATED_BYTES)
+        mlp = np.where(shapes.is_gated > 0, gated, PLAIN_BYTES) * self._met()
         routed = self.sparse_share * 3.0 * HALF * shapes.experts_per_token * shapes.hidden
-        return self.tokens * (wide * shapes.hidden / cut + attention + mlp + routed)
+        return self.tokens * (
+            wide * shapes.hidden / cut + attention + mlp + routed / degrees.tensor
+        )
 
     def _scores(self) -> Floats:
         """Scores of one layer, where attention keeps them."""

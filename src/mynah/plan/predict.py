@@ -67,12 +67,13 @@ def predict(setups: Setups, constants: Constants = CALIBRATED) -> Predictions:
 def predicted_frame(table: Table, constants: Constants = CALIBRATED) -> pl.DataFrame:
     """Return the table as it was read with ``COLUMNS`` added; blank where a row is no setup."""
     found = predict(table.setups, constants)
+    memory = memory_of(table.roomiest)
     cells = {
         COLUMNS[0]: _texts(found.tokens_per_s),
         COLUMNS[1]: _texts(found.low),
         COLUMNS[2]: _texts(found.high),
-        COLUMNS[3]: _texts(found.memory_bytes / 1e9),
-        COLUMNS[4]: ["yes" if fits else "no" for fits in found.fits],
+        COLUMNS[3]: _texts(memory.total / 1e9),
+        COLUMNS[4]: ["yes" if fits else "no" for fits in memory.fits],
         COLUMNS[5]: _texts(found.mfu),
     }
     frame = table.frame.drop(COLUMNS, strict=False)

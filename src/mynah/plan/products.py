@@ -24,9 +24,10 @@ inner side, or choose among more tiles than the two above. Half of it, on a scal
 ALIGNED, PARTLY, UNALIGNED = 1.0, 0.93, 0.6
 """Rate by what a side divides by: 64, 8 or neither; tensor cores read 16 bytes at a time, lines of
 memory have 128 (NVIDIA, Matrix Multiplication Background User's Guide)."""
-CAST_BYTES = 4.5
+CAST_BYTES, FUSED_CAST_BYTES = 4.5, 2.0
 """To make the 8-bit operand: read 2 bytes, write 1 as it is and 1 transposed for the backward
-pass, and half a byte for the largest value."""
+pass, and half a byte for the largest value; where the kernel before it writes it, only both
+copies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Products:
 
     machines: Machines
     bits: Floats
+    is_fused: Floats
+    """Whether operands of few bits come from the kernels before."""
     constants: Constants
 
     def seconds(self, m: Floats, n: Floats, k: Floats, *, is_wide: bool = False) -> Floats:
@@ -50,13 +53,14 @@ class Products:
         is_low = (self.bits < 16) & (not is_wide)
         rate = np.where(is_low, machines.low_flop_per_s, machines.flop_per_s) * constants.product
         shape = self._waves(m, n) ** WAVE_EXPONENT * _alignment(n) * _alignment(k)
-        # Products of fewer bits run through the same depth in half the time.
-        half = constants.depth * np.where(is_low, 16.0 / np.maximum(self.bits, 8.0), 1.0)
-        computing = 2.0 * m * n * k / (rate * shape * k / (k + half))
+        tile = 2.0 * TILES[0][0] * TILES[0][1] * machines.cores
+        half = constants.tile_s * rate / tile
+        computing = 2.0 * m * n * (k + half) / (rate * shape)
         width = np.where(is_low, self.bits / 8.0, 2.0)
         bandwidth = machines.memory_bytes_per_s * MEMORY_SHARE
         moving = (width * (m * k + k * n) + 2.0 * m * n) / bandwidth
-        casting = np.where(is_low, CAST_BYTES * m * k / bandwidth, 0.0)
+        cast = np.where(self.is_fused > 0, FUSED_CAST_BYTES, CAST_BYTES)
+        casting = np.where(is_low, cast * m * k / bandwidth, 0.0)
         return np.maximum(computing, moving) + casting
 
     def _waves(self, m: Floats, n: Floats) -> Floats:

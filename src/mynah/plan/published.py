@@ -8,7 +8,7 @@ measured are read by ``measured`` alone: no prediction sees them.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,8 @@ import polars as pl
 
 from mynah.errors import ConfigError, DataError
 from mynah.plan.hardware import Accelerator, find_accelerator
+from mynah.plan.memory import memory_of
 from mynah.plan.setups import (
-    Attention,
     Degrees,
     Floats,
     Machines,
@@ -28,28 +28,33 @@ from mynah.plan.setups import (
     Stacks,
     Work,
 )
+from mynah.plan.software import recompute_of, sharding_of, software_of
 
 __all__ = ["Table", "read_table"]
 
-NEEDED = ("layers", "hidden", "heads", "vocab", "seq_len", "global_batch", "gpu", "n_gpus")
+NEEDED = ("layers", "hidden", "heads", "vocab", "seq_len", "gpu", "n_gpus")
 """Columns without which nothing can be said of a row."""
 DEFAULTS: dict[str, str] = {
     "kv_heads": "as many as heads",
     "ffn": "4 times hidden; the width of an expert where there are experts",
     "gated_mlp": "0; 1 where there are experts",
+    "active_params": "what layers, heads and widths make",
     "n_experts": "0",
     "top_k": "0",
     "moe_ffn": "0",
-    "micro_batch": "1",
+    "global_batch": "one micro-batch for each rank of data and of the pipeline",
+    "micro_batch": "1; all rows of a rank where weights are shared out and there is no pipeline",
     "tp": "1",
     "pp": "1",
     "vpp": "1",
     "dp": "n_gpus / (tp * pp * cp)",
-    "cp": "1",
+    "cp": "1; ranks of data over rows of the batch where there are fewer rows",
     "ep": "1",
     "seq_parallel": "1 where the framework has it on by itself (Megatron-Core and its kin), else 0",
-    "sharding": "none",
-    "recompute": "none",
+    "sharding": "that of the framework (NeMo, Megatron-Core, Megatron Bridge: distributed "
+    "optimizer; MaxText: FSDP), else none",
+    "recompute": "none; where that does not fit, norms and activations, and for memory the least "
+    "that fits",
     "dtype": "bf16",
     "framework": "FlashAttention-2, no compiler, nothing overlapped",
     "network": "what the accelerator's clusters have",
@@ -57,72 +62,12 @@ DEFAULTS: dict[str, str] = {
 }
 """What is assumed where a column is missing or a cell is blank."""
 
+MANY_WEIGHTS, LEAST_ATTENTION = 1.05, 0.1
+"""Weights counted over those that are said, from which on attention is taken to be of low rank; and
+the least share of its weights that it is then given."""
 MEASURED = "derived_tokens_per_s_per_gpu"
 """The column that predictions are compared with."""
 _BLANK = ("", "null", "none", "nan", "na", "n/a", "-", "?")
-
-
-@dataclass(frozen=True, slots=True)
-class _Software:
-    """What is publicly known of a training framework."""
-
-    pattern: str
-    """Found in the framework's name, upper or lower case."""
-    attention: float
-    is_norm_fused: bool
-    is_fused: bool
-    overlaps: bool
-    """Collectives of tensor and data parallelism run beside products."""
-    cuts_sequence: bool = False
-    """Sequence parallelism unless a column says otherwise."""
-    sends_whole: bool = False
-    keeps_wide_gradients: bool = True
-    gathers_logits: bool = False
-    is_context_even: bool = True
-    hides_context: bool = True
-    slices_loss: bool = False
-    keeps_gathered: bool = False
-
-
-SOFTWARE = (
-    # Transformer Engine: cuDNN attention, fused norms, sequence parallelism by default.
-    _Software(r"nemo|megatron.?bridge|megatron.?core", Attention.FLASH_3, True, True, True, True),
-    # A sweep that names its kernels: Llama in plain PyTorch otherwise.
-    *(
-        _Software(
-            f"kernel={kernel}",
-            attention,
-            is_norm_fused,
-            False,
-            False,
-            keeps_wide_gradients=False,
-            gathers_logits=True,
-        )
-        for kernel, attention, is_norm_fused in (
-            (r"flash_attention2 \+ rms", Attention.FLASH_2, True),
-            ("flash_attention2", Attention.FLASH_2, False),
-            ("flash_attentionv1", Attention.FLASH_1, False),
-            ("fused", Attention.FUSED_SOFTMAX, False),
-            ("torch", Attention.EAGER, False),
-        )
-    ),
-    # PyTorch's own attention is FlashAttention-2, layers are compiled, keys gathered beforehand.
-    _Software(r"torchtitan|compile", Attention.FLASH_2, True, True, True, hides_context=False),
-    _Software(
-        r"megatron.*deepspeed|deepspeed|neox",
-        Attention.FUSED_SOFTMAX,
-        True,
-        True,
-        False,
-        sends_whole=True,
-        keeps_wide_gradients=False,
-    ),
-    _Software(r"megatron|metaseq|colossal", Attention.FUSED_SOFTMAX, True, True, False),
-    _Software(r"xformers", Attention.FLASH_1, True, False, True),
-    _Software(r"mynah", Attention.FLASH_2, True, True, True),
-)
-"""The first that matches; sources are the frameworks' own papers and release notes."""
-PLAIN = _Software("", Attention.FLASH_2, False, False, False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +79,8 @@ class Table:
     which: np.ndarray
     """Numbers of the rows that are setups."""
     setups: Setups
+    roomiest: Setups
+    """The same with the least computed again that makes room, where nobody says what is."""
     problems: dict[int, str]
     """Of each other row, what is missing or odd."""
     assumed: dict[str, int]
@@ -141,9 +88,11 @@ class Table:
 
     def measured(self) -> Floats:
         """Tokens per second and accelerator of the setups; NaN where nobody says."""
-        if MEASURED not in self.frame.columns:
-            return np.full(len(self.which), np.nan)
-        return _numbers(self.frame, MEASURED)[self.which]
+        return self.numbers(MEASURED)
+
+    def numbers(self, name: str) -> Floats:
+        """Another column of numbers, of the setups; NaN where a cell or the column is missing."""
+        return _numbers(self.frame, name)[self.which]
 
 
 def read_table(path: Path, *, hardware: Path | None = None) -> Table:
@@ -202,18 +151,22 @@ class _Reader:
         self.assumed: dict[str, int] = {}
         self.problems: dict[int, str] = {}
         self.framework = [text.lower() for text in _texts(frame, "framework")]
-        self.software = [_software(name) for name in self.framework]
+        self.software = [software_of(name) for name in self.framework]
+        self.sharding = self._sharding()
 
     def table(self) -> Table:
-        shapes, work, degrees = self._shapes(), self._work(), self._degrees()
+        shapes, degrees = self._shapes(), self._degrees()
+        work = self._work(degrees)
         machines, stacks = self._machines(work), self._stacks()
         whole = Setups(shapes=shapes, work=work, degrees=degrees, machines=machines, stacks=stacks)
         self._look(whole)
+        small, roomiest = self._with_recompute(whole)
         which = np.array([n for n in range(self.frame.height) if n not in self.problems], dtype=int)
         return Table(
             frame=self.frame,
             which=which,
-            setups=whole.take(which),
+            setups=small.take(which),
+            roomiest=roomiest.take(which),
             problems=self.problems,
             assumed=self.assumed,
         )
@@ -236,13 +189,14 @@ class _Reader:
         expert_inner = self._column("moe_ffn", 0.0)
         dense = np.where(experts > 0, expert_inner, 4.0 * hidden)
         none = np.zeros_like(hidden)
-        return Shapes(
+        shapes = Shapes(
             layers=self._column("layers"),
             hidden=hidden,
             heads=heads,
             kv_heads=self._column("kv_heads", heads),
             head_dim=self._head_dim(hidden, heads, experts),
             inner=self._column("ffn", dense),
+            attention_share=np.ones_like(hidden),
             is_gated=np.minimum(self._column("gated_mlp", (experts > 0).astype(float)), 1.0),
             vocab=self._column("vocab"),
             experts=experts,
@@ -251,6 +205,17 @@ class _Reader:
             shared_experts=none,
             dense_layers=none,
         )
+        return replace(shapes, attention_share=self._attention_share(shapes))
+
+    def _attention_share(self, shapes: Shapes) -> Floats:
+        """Below 1 where a token is said to meet fewer weights than heads times width make."""
+        said = _numbers(self.frame, "active_params")
+        attention = shapes.layers * shapes.attention_weights
+        with np.errstate(all="ignore"):  # rows that are no shapes are among them
+            rest = shapes.active_weights - attention
+            is_less = shapes.active_weights > MANY_WEIGHTS * said
+            share = np.clip((said - rest) / attention, LEAST_ATTENTION, 1.0)
+        return np.where(is_less, share, 1.0)
 
     def _head_dim(self, hidden: Floats, heads: Floats, experts: Floats) -> Floats:
         """Width over heads; where that is not what the weights that are named say, theirs."""
@@ -258,27 +223,53 @@ class _Reader:
         # Sparse models often have heads wider than that; 128 is what most of them have.
         return np.where((experts > 0) & (plain < 128) & (plain != 64), 128.0, plain)
 
-    def _work(self) -> Work:
+    def _work(self, degrees: Degrees) -> Work:
         kinds = [text.lower() for text in _texts(self.frame, "dtype")]
         again = [text.lower() for text in _texts(self.frame, "recompute")]
         self._assume("dtype", kinds.count(""))
         self._assume("recompute", again.count(""))
+        least = np.nan_to_num(_numbers(self.frame, "micro_batch"), nan=1.0)
+        batch = self._column("global_batch", least * degrees.data * degrees.pipeline)
+        # Without a word, FSDP without a pipeline takes all rows of a rank at once.
+        is_whole = (self.sharding == Sharding.WEIGHTS) & (degrees.pipeline == 1.0)
+        micro = np.where(is_whole, np.floor(batch / degrees.data), 1.0)
         return Work(
             row_tokens=self._column("seq_len"),
-            batch_rows=self._column("global_batch"),
-            micro_rows=np.maximum(self._column("micro_batch", 1.0), 1.0),
+            batch_rows=batch,
+            micro_rows=np.maximum(self._column("micro_batch", micro), 1.0),
             bits=np.array([_bits(kind) for kind in kinds]),
             is_row_scaled=np.array([float("rowwise" in kind) for kind in kinds]),
-            recompute=np.array([_recompute(text) for text in again]),
+            recompute=np.array([recompute_of(text) for text in again]),
+        )
+
+    def _sharding(self) -> Floats:
+        texts = [text.lower() for text in _texts(self.frame, "sharding")]
+        self._assume("sharding", texts.count(""))
+        return np.array(
+            [
+                sharding_of(text) if text else software.sharding
+                for text, software in zip(texts, self.software, strict=True)
+            ]
+        )
+
+    def _gradient_bytes(self) -> Floats:
+        """DeepSpeed adds bfloat16 gradients up in float32, and keeps both (BF16_Optimizer)."""
+        kinds = [text.lower() for text in _texts(self.frame, "dtype")]
+        return np.array(
+            [
+                6.0 if software.sends_whole and "bf16" in kind else software.gradient_bytes
+                for kind, software in zip(kinds, self.software, strict=True)
+            ]
         )
 
     def _degrees(self) -> Degrees:
         tensor, pipeline = self._column("tp", 1.0), self._column("pp", 1.0)
-        context = self._column("cp", 1.0)
-        rest = self._column("n_gpus") / (tensor * pipeline * context)
+        batch, count = _numbers(self.frame, "global_batch"), self._column("n_gpus")
+        # More ranks than rows, and nobody says how: rows are cut over them.
+        cut = np.ceil(count / (tensor * pipeline) / np.maximum(batch, 1.0))
+        context = self._column("cp", np.maximum(np.nan_to_num(cut, nan=1.0, posinf=1.0), 1.0))
+        rest = count / (tensor * pipeline * context)
         own = np.array([float(software.cuts_sequence) for software in self.software])
-        shared = [text.lower() for text in _texts(self.frame, "sharding")]
-        self._assume("sharding", shared.count(""))
         return Degrees(
             tensor=tensor,
             is_sequence_cut=np.minimum(self._column("seq_parallel", own), 1.0),
@@ -287,7 +278,7 @@ class _Reader:
             data=self._column("dp", rest),
             context=context,
             expert=np.maximum(self._column("ep", 1.0), 1.0),
-            sharding=np.array([_sharding(text) for text in shared]),
+            sharding=self.sharding,
             replicate=np.ones_like(tensor),
         )
 
@@ -320,6 +311,7 @@ class _Reader:
             nic_bytes_per_s=np.array(nics) * 1e9,
             pod_size=np.full(len(found), np.inf),
             oversubscription=np.ones(len(found)),
+            is_measured=column(lambda one: float(one.is_measured)),
             is_hopper=column(lambda one: float(one.year >= 2022)),
         )
 
@@ -332,29 +324,40 @@ class _Reader:
 
     def _stacks(self) -> Stacks:
         software = self.software
-        shared = [text.lower() for text in _texts(self.frame, "sharding")]
         self._assume("framework", self.framework.count(""))
-        by_rank = [
-            float("deepspeed" in name and _sharding(text) == Sharding.WEIGHTS)
-            for name, text in zip(self.framework, shared, strict=True)
-        ]
+        is_fsdp = (self.sharding == Sharding.WEIGHTS).astype(np.float64)
+        by_rank = np.array([float("deepspeed" in name) for name in self.framework]) * is_fsdp
         overlaps = np.array([float(one.overlaps) for one in software])
-        is_fsdp = np.array([float(_sharding(text) == Sharding.WEIGHTS) for text in shared])
         return Stacks(
             attention=np.array([one.attention for one in software]),
             is_norm_fused=np.array([float(one.is_norm_fused) for one in software]),
             is_fused=np.array([float(one.is_fused) for one in software]),
             overlaps_tensor=overlaps * (1.0 - is_fsdp),
             overlaps_data=overlaps,
-            gathers_by_rank=np.array(by_rank),
+            gathers_by_rank=by_rank,
             sends_whole=np.array([float(one.sends_whole) for one in software]),
-            keeps_wide_gradients=np.array([float(one.keeps_wide_gradients) for one in software]),
+            gradient_bytes=self._gradient_bytes(),
             gathers_logits=np.array([float(one.gathers_logits) for one in software]),
             is_context_even=np.array([float(one.is_context_even) for one in software]),
             hides_context=np.array([float(one.hides_context) for one in software]),
-            slices_loss=np.array([float(one.slices_loss) for one in software]),
+            logit_bytes=np.array([one.logit_bytes for one in software]),
             keeps_gathered=np.array([float(one.keeps_gathered) for one in software]),
         )
+
+    def _with_recompute(self, setups: Setups) -> tuple[Setups, Setups]:
+        """Where nobody says what is computed again: what costs little, if room is short.
+
+        Whoever is out of room even then moves activations to the host, or computes layers again;
+        tables with such gaps come from software that does the former, which costs little time.
+        """
+        is_blank = np.array([not text for text in _texts(self.frame, "recompute")])
+        chosen = np.where(is_blank, Recompute.LAYERS, setups.work.recompute)
+        for kind in (Recompute.SMALL, Recompute.NOTHING):
+            tried = _recomputing(setups, np.full_like(chosen, kind))
+            with np.errstate(all="ignore"):  # rows that are no setups are among them
+                chosen = np.where(is_blank & memory_of(tried).fits, kind, chosen)
+        small = np.where(is_blank, np.minimum(chosen, Recompute.SMALL), chosen)
+        return _recomputing(setups, small), _recomputing(setups, chosen)
 
     def _look(self, setups: Setups) -> None:
         """Name what keeps a row from being a setup."""
@@ -376,8 +379,8 @@ class _Reader:
                 self.problems.setdefault(int(row), f"{name} is blank or no number above zero")
 
 
-def _software(name: str) -> _Software:
-    return next((one for one in SOFTWARE if re.search(one.pattern, name)), PLAIN)
+def _recomputing(setups: Setups, kind: Floats) -> Setups:
+    return replace(setups, work=replace(setups.work, recompute=kind))
 
 
 def _bits(kind: str) -> float:
@@ -392,22 +395,6 @@ def _rate(one: Accelerator, bits: float) -> float:
     names = {4.0: ("float4", "float8"), 8.0: ("float8",)}.get(bits, ())
     rates = [one.measured_tflops[name] for name in names if name in one.measured_tflops]
     return rates[0] if rates else one.measured_tflops[one.half]
-
-
-def _recompute(text: str) -> float:
-    if "selective" in text:
-        return Recompute.SELECTIVE
-    return Recompute.LAYERS if re.match(r"full|yes|layers|true|1", text) else Recompute.NOTHING
-
-
-def _sharding(text: str) -> float:
-    if re.search(r"zero-?3|fsdp|full shard|hsdp", text):
-        return Sharding.WEIGHTS
-    if re.search(r"zero-?2", text):
-        return Sharding.GRADIENTS
-    if re.search(r"zero-?1|distributed optimizer", text):
-        return Sharding.OPTIMIZER
-    return Sharding.NOTHING
 
 
 def _network(text: str) -> float | None:

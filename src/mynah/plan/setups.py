@@ -5,6 +5,7 @@ trained, on how many of which accelerators, in which layout and by which kind of
 that was measured on it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "Sharding",
     "Stacks",
     "Work",
+    "joined",
 ]
 
 Floats = NDArray[np.float64]
@@ -57,8 +59,14 @@ class Recompute:
 
     NOTHING = 0.0
     SELECTIVE = 1.0
-    """The scores of attention, or some operators of a layer."""
-    LAYERS = 2.0
+    """Scores of attention, where they would be kept."""
+    SMALL = 2.0
+    """What costs little to compute and much to keep: norms, activations, and scores."""
+    OPERATORS = 3.0
+    """Every second product, norms, activations and scores."""
+    HALF = 4.0
+    """Every second layer."""
+    LAYERS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +80,9 @@ class Shapes:
     head_dim: Floats
     inner: Floats
     """Width of a dense MLP."""
+    attention_share: Floats
+    """Weights of attention over those of heads times width: below 1 where its matrices are products
+    of narrower ones (multi-head latent attention)."""
     is_gated: Floats
     """1 where an MLP has three matrices, 0 where it has two."""
     vocab: Floats
@@ -93,7 +104,8 @@ class Shapes:
     @property
     def attention_weights(self) -> Floats:
         """Weights of one layer's attention."""
-        return 2.0 * self.hidden * self.head_dim * (self.heads + self.kv_heads)
+        whole = 2.0 * self.hidden * self.head_dim * (self.heads + self.kv_heads)
+        return self.attention_share * whole
 
     @property
     def dense_weights(self) -> Floats:
@@ -203,6 +215,8 @@ class Machines:
     that is built without a bottleneck."""
     oversubscription: Floats
     """Rate of the network below the links between pods over that of those links."""
+    is_measured: Floats
+    """1 where the rates of products were measured, 0 where they are assumed."""
     is_hopper: Floats
     """1 from Hopper on, where FlashAttention-2 leaves most of the tensor cores idle."""
 
@@ -224,9 +238,11 @@ class Stacks:
     gathers_by_rank: Floats
     """Gathers of weights use one link a rank, not all links of the machine (DeepSpeed ZeRO-3)."""
     sends_whole: Floats
-    """Each tensor rank sends the whole activations to the next stage (DeepSpeed)."""
-    keeps_wide_gradients: Floats
-    """Gradients are added up in float32 (Megatron, FSDP); 0 keeps them in 16 bits."""
+    """Each tensor rank sends the whole activations to the next stage, and each stage keeps what it
+    got and sent for one more micro-batch than it has in flight (DeepSpeed's ``PipelineEngine``)."""
+    gradient_bytes: Floats
+    """Of a weight's gradient: 4 where they are added up in float32 (Megatron, FSDP), 2 where they
+    stay in 16 bits, 6 where both are there (DeepSpeed with bfloat16)."""
     gathers_logits: Floats
     """Every tensor rank has the logits of the whole vocabulary."""
     is_context_even: Floats
@@ -234,8 +250,9 @@ class Stacks:
     stretch of a row."""
     hides_context: Floats
     """Context ranks pass keys in a ring while they attend to those they have; 0 gathers first."""
-    slices_loss: Floats
-    """Logits exist for a slice of the tokens at a time."""
+    logit_bytes: Floats
+    """Held of a logit while the loss is computed; 0 where they exist for a slice of the tokens at a
+    time."""
     keeps_gathered: Floats
     """A pipeline's stages keep shared-out weights gathered, and gradients whole, until the last
     micro-batch: they are sent once a step and not once a micro-batch."""
@@ -259,6 +276,21 @@ class Setups:
         return Setups(
             **{group.name: _take(getattr(self, group.name), which) for group in fields(self)}
         )
+
+
+def joined(parts: Sequence[Setups]) -> Setups:
+    """All of them, one after the other."""
+    first = parts[0]
+    groups: dict[str, Any] = {}
+    for group in fields(Setups):
+        some = [getattr(one, group.name) for one in parts]
+        groups[group.name] = type(getattr(first, group.name))(
+            **{
+                one.name: np.concatenate([getattr(each, one.name) for each in some])
+                for one in fields(some[0])
+            }
+        )
+    return Setups(**groups)
 
 
 def _take(group: Any, which: NDArray[Any]) -> Any:

@@ -42,21 +42,25 @@ before Hopper and from it on. Dao 2023 (arXiv:2307.08691), figure 5; Shah et al.
 up to 640 to 740 with version 3."""
 FLASH_BACKWARD = 2.5
 """Products backward over forward: five for two; Dao 2023, section 3.1."""
-SELECTIVE_SHARE = 0.35
-"""Of a layer that is computed again where a policy keeps products and drops the rest."""
-PERMUTE_PASSES = 6.0
-"""Times that the hidden states of routed tokens are read or written to be sorted by expert, and
-back, each way."""
-SPARSE_LAUNCHES = 3.0
-"""Kernels of a layer with experts over those of a dense one: router, sort, counts, exchange."""
+OPERATORS_SHARE = 0.4
+"""Of a layer that is computed again where every second product is kept: of q, k, v, o, gate, up and
+down with grouped queries those dropped are 0.37 of the FLOP, and norms and activations besides."""
+PERMUTE_PASSES = 14.0
+"""Times that the hidden states of routed tokens are read or written on their way to experts and
+back: sorted (2), handed to the network and taken from it (2), sorted by expert (2), made the
+products' operands (1), back through all of it (6), weighed and added (1)."""
+SPARSE_LAUNCHES, EXPERT_LAUNCHES = 3.0, 0.2
+"""Kernels of a layer with experts over those of a dense one: router, sort, counts, exchange; and
+those that each expert of a rank has for itself, two products and their operands."""
+HEAD_64_SHARE = 0.8
+"""Rate of attention kernels with heads of 64 over that with 128 (the same figures: 0.87 on A100,
+0.75 on H100)."""
 ROW_SCALE_SHARE = 0.5
 """Time over that of products that row-wise scales take when nothing fuses them."""
 LOSS_BYTES = 16.0
 """Moved for each logit: written, read and softmaxed in float32, its gradient written and read."""
 TENSOR_OVERLAP = 0.8
 """Of tensor-parallel collectives that run beside products, where the software can."""
-EXCHANGE_EXPOSED = 0.7
-"""Of an exchange of tokens between experts that nothing hides."""
 STATE_BYTES = 30.0
 """Moved for each weight by AdamW: gradient read (4), weight and two moments read and written (24),
 a 16-bit copy written (2)."""
@@ -84,7 +88,7 @@ class StepTimes:
     gather_s: Floats
     """Weights on their way (FSDP) that nothing hides."""
     head_s: Floats
-    """Output matrix, loss and embedding."""
+    """Output matrix and loss, as far as the other stages wait for them."""
     bubble_s: Floats
     """Ranks of a pipeline that wait for their turn."""
     send_s: Floats
@@ -128,11 +132,13 @@ class _Step:
         self.queries = shapes.heads * shapes.head_dim / degrees.tensor
         self.keys = shapes.kv_heads * shapes.head_dim / degrees.tensor
         self.memory_rate = setups.machines.memory_bytes_per_s * MEMORY_SHARE
-        self.products = Products(setups.machines, work.bits, constants)
+        self.products = Products(setups.machines, work.bits, setups.stacks.is_fused, constants)
         self.links = Links(setups.machines, constants)
         self.kept = 1.0 - setups.stacks.is_fused * (1.0 - FUSED_SHARE)
         stages = degrees.pipeline * degrees.stages
         self.layers = np.ceil(np.round(shapes.layers / stages, 3)) * degrees.stages
+        free = self.layers * degrees.pipeline - shapes.layers
+        self.num_free = np.clip(np.round(free), 0.0, 1.0) * (degrees.pipeline > 1)
         self.sparse_share = shapes.sparse_layers / shapes.layers
 
     def times(self) -> StepTimes:
@@ -140,17 +146,21 @@ class _Step:
         products, attention, moving = self.dense_products(), self.attention(), self.moving()
         exchange, context = self.exchange(), self.context(attention)
         tensor = self.tensor()
-        floor = constants.layer_s * (1.0 + (SPARSE_LAUNCHES - 1.0) * self.sparse_share)
+        local = self.setups.shapes.experts / degrees.expert
+        launches = SPARSE_LAUNCHES - 1.0 + EXPERT_LAUNCHES * local
+        floor = constants.layer_s * (1.0 + launches * self.sparse_share)
         forward = products.forward + attention.forward + moving.forward
         backward = products.backward + attention.backward + moving.backward
         forward, backward = np.maximum(forward, floor), np.maximum(backward, 2.0 * floor)
-        recompute = self.recompute(forward, tensor, attention)
+        recompute = self.recompute(forward, moving.forward, tensor, attention.forward)
         layer = forward + backward + recompute + 2.0 * tensor + exchange + context
         gather = self.gather(layer)
         chunk = self.layers * (layer + gather)
         head = self.head()
-        # The last stage has the output matrix besides; a pipeline goes at the pace of its slowest.
-        busy = chunk + head
+        # A pipeline goes at the pace of its slowest stage. The last one has the output matrix, and
+        # a layer less where layers and stages leave a place free.
+        last = chunk * (1.0 - self.num_free / self.layers) + head
+        busy = np.where(degrees.pipeline > 1, np.maximum(chunk, last), last)
         send = self.send()
         bubble = (degrees.pipeline - 1.0) / degrees.stages * (chunk + 2.0 * self.hop())
         reduce, optimizer = self.reduce(chunk), self.optimizer()
@@ -166,7 +176,7 @@ class _Step:
             exchange_s=whole * exchange,
             context_s=whole * context,
             gather_s=whole * gather,
-            head_s=self.num_micro * head,
+            head_s=self.num_micro * (busy - chunk),
             bubble_s=bubble,
             send_s=self.num_micro * send,
             reduce_s=reduce,
@@ -178,7 +188,7 @@ class _Step:
         shapes, work, degrees = self.setups.shapes, self.setups.work, self.setups.degrees
         seconds, width, n = self.products.seconds, shapes.hidden, self.tokens
         attention = seconds(n, self.queries + 2.0 * self.keys, width)
-        attention = attention + seconds(n, width, self.queries)
+        attention = shapes.attention_share * (attention + seconds(n, width, self.queries))
         wide, inner = 1.0 + shapes.is_gated, shapes.inner / degrees.tensor
         dense = seconds(n, wide * inner, width) + seconds(n, width, inner)
         local = np.maximum(shapes.experts / degrees.expert, 1.0)
@@ -205,6 +215,7 @@ class _Step:
         rate = np.select(
             [kind == Attention.FLASH_1, kind == Attention.FLASH_2], rates[:2], rates[2]
         )
+        rate = rate * np.where(shapes.head_dim <= 64, HEAD_64_SHARE, 1.0)
         rate = rate * machines.flop_per_s * self.constants.flash
         flash = 0.5 * flop / rate  # causal: half of the blocks are left out
         heads = shapes.heads / degrees.tensor
@@ -244,7 +255,8 @@ class _Step:
     def exchange(self) -> Floats:
         """Tokens to their experts and back, forward and backward.
 
-        A token crosses the network once for each machine that has one of its experts, and is
+        Nothing hides it, unless software computes two micro-batches in turn, which few do. A token
+        crosses the network once for each machine that has one of its experts, and is
         handed on inside (DeepSeek-AI 2024, arXiv:2412.19437, section 3.2.2).
         """
         shapes, degrees = self.setups.shapes, self.setups.degrees
@@ -259,7 +271,7 @@ class _Step:
         rate = machines.scale_up_bytes_per_s * constants.scale_up
         inside = num_bytes * chosen * (1.0 - 1.0 / degrees.expert) / rate
         times = 4.0 * (outside + inside + LATENCY_S)
-        return np.where(degrees.expert > 1, self.sparse_share * EXCHANGE_EXPOSED * times, 0.0)
+        return np.where(degrees.expert > 1, self.sparse_share * times, 0.0)
 
     def context(self, attention: _Both) -> Floats:
         """Keys and values of the other ranks, as far as attention does not hide them."""
@@ -273,13 +285,19 @@ class _Step:
         uneven = (1.0 - stacks.is_context_even) * (1.0 - 1.0 / degrees.context) * attention.total
         return np.where(degrees.context > 1, forward + backward + uneven, 0.0)
 
-    def recompute(self, forward: Floats, tensor: Floats, attention: _Both) -> Floats:
+    def recompute(self, forward: Floats, small: Floats, tensor: Floats, scores: Floats) -> Floats:
         """What a layer's backward pass computes again."""
         kind = self.setups.work.recompute
         has_scores = self.setups.stacks.attention < Attention.FLASH_1
-        selective = np.where(has_scores, attention.forward, SELECTIVE_SHARE * forward)
-        again = np.where(kind == Recompute.SELECTIVE, selective, 0.0)
-        return np.where(kind == Recompute.LAYERS, forward + tensor, again)
+        kept_scores = np.where(has_scores, scores, 0.0)
+        cases = {
+            Recompute.SELECTIVE: kept_scores,
+            Recompute.SMALL: small + kept_scores,
+            Recompute.OPERATORS: OPERATORS_SHARE * forward,
+            Recompute.HALF: 0.5 * (forward + tensor),
+            Recompute.LAYERS: forward + tensor,
+        }
+        return np.select([kind == one for one in cases], list(cases.values()), 0.0)
 
     @property
     def layer_weights(self) -> Floats:
@@ -292,8 +310,16 @@ class _Step:
 
     @property
     def group(self) -> Floats:
-        """Ranks that hold the same weights, or share them out."""
-        return self.setups.degrees.data * self.setups.degrees.context
+        """Ranks that share out weights or optimizer state, or hold the same."""
+        degrees = self.setups.degrees
+        return degrees.data * degrees.context / degrees.replicate
+
+    @property
+    def is_kept(self) -> Floats:
+        """1 where shared-out weights stay gathered, and gradients whole, for the whole step."""
+        degrees, stacks = self.setups.degrees, self.setups.stacks
+        is_cut = (degrees.sharding == Sharding.WEIGHTS) & (degrees.pipeline > 1)
+        return (is_cut & (stacks.keeps_gathered > 0)).astype(np.float64)
 
     def gather(self, layer: Floats) -> Floats:
         """Weights of the next layer, twice, and its gradients, where weights are shared out."""
@@ -302,9 +328,18 @@ class _Step:
         ring = self.links.gather_s(num_bytes, self.group, degrees.tensor)
         alone = num_bytes / self.links.single_bytes_per_s(self.group, degrees.tensor)
         seconds = np.where((stacks.gathers_by_rank > 0) & (self.group > 1), alone, ring)
+        # Groups with a copy each add up their shares of the gradients besides: there and back.
+        share = 2.0 * 2.0 * self.layer_weights / self.group
+        seconds = seconds + self.links.gather_s(share, degrees.replicate, self.outer)
         hidden = self.constants.gather_overlap * layer
         exposed = np.maximum(seconds - hidden, GATHER_FLOOR * seconds)
-        return np.where(degrees.sharding == Sharding.WEIGHTS, exposed, 0.0)
+        is_now = (degrees.sharding == Sharding.WEIGHTS) & (self.is_kept == 0)
+        return np.where(is_now, exposed, 0.0)
+
+    @property
+    def outer(self) -> Floats:
+        """Ranks that lie closer together than the copies of one share."""
+        return self.setups.degrees.tensor * self.group
 
     def head(self) -> Floats:
         """Output matrix three times, loss and embedding."""
@@ -330,15 +365,19 @@ class _Step:
         return 2.0 * self.setups.degrees.stages * self.hop() * (1.0 - overlapped)
 
     def reduce(self, chunk: Floats) -> Floats:
-        """Gradients to their owners and weights back, where weights are not shared out."""
+        """Gradients to their owners and weights back, once a step."""
         degrees, stacks = self.setups.degrees, self.setups.stacks
-        is_whole = degrees.sharding < Sharding.WEIGHTS
+        is_cut = degrees.sharding == Sharding.WEIGHTS
         back = np.where(degrees.sharding >= Sharding.OPTIMIZER, 2.0, 3.0)
-        num_bytes = (3.0 + back) * self.rank_weights
+        # Kept weights are gathered once, too, and their gradients go as float32.
+        num_bytes = np.where(is_cut, 6.0, 3.0 + back) * self.rank_weights
         seconds = self.links.gather_s(num_bytes, self.group, degrees.tensor)
+        copies = 2.0 * 4.0 * self.rank_weights / self.group
+        seconds = seconds + self.links.gather_s(copies, degrees.replicate, self.outer)
         # Gradients are whole only in the last row's backward pass: six tenths of its time.
         hidden = 0.6 * chunk * self.constants.reduce_overlap * stacks.overlaps_data
-        return np.where(is_whole, np.maximum(seconds - hidden, REDUCE_FLOOR * seconds), 0.0)
+        exposed = np.maximum(seconds - hidden, REDUCE_FLOOR * seconds)
+        return np.where(is_cut & (self.is_kept == 0), 0.0, exposed)
 
     @property
     def rank_weights(self) -> Floats:

@@ -39,6 +39,7 @@ ROOMS = (
     Room("Search", "/search", "s"),
     Room("Posts", "/posts", "p"),
     Room("Train", "/train", "t"),
+    Room("Plan", "/plan", "l"),
     Room("Ads", "/ads", "d"),
     Room("Record", "/record", "r"),
 )

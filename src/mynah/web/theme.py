@@ -48,7 +48,7 @@ def theme_css() -> str:
         f":root{{{day}}}"
         f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{night}}}}}"
         f":root[data-theme=dark]{{{night}}}"
-        f"@media print{{:root,:root[data-theme=dark]{{{day}}}}}"
+        f"@media print{{:root,:root[data-theme=dark],:root:not([data-theme=light]){{{day}}}}}"
     )
 
 

@@ -1,4 +1,4 @@
-// Keys, the theme's toggle, marks that light up their post. Everything else is the server's.
+// Keys, the theme's toggle, marks that light up their post, sliders. Everything else is the server's.
 "use strict";
 (() => {
   const root = document.documentElement;
@@ -90,4 +90,68 @@
   for (const [name, on] of [["mouseover", true], ["mouseout", false], ["focusin", true], ["focusout", false]]) {
     addEventListener(name, (event) => light(event, on));
   }
+
+  // Sliders walk through the stops of the field above them; a live form tells the server what is
+  // typed as it changes, and the address once it stands.
+  const fieldOf = (slider) => document.getElementById(slider.dataset.slides);
+  const amount = (words) => {
+    const found = words.replace(/[\s,_$]|USD/g, "").match(/^([-+.\deE]+?)([kmbgt]?)$/i);
+    return found ? found[1] * { k: 1e3, m: 1e6, b: 1e9, g: 1e9, t: 1e12 }[found[2].toLowerCase() || 0] || +found[1] : NaN;
+  };
+  const settle = (slider) => {
+    const [typed, stops] = [fieldOf(slider).value.trim(), JSON.parse(slider.dataset.stops)];
+    const far = (stop) => Math.abs(Math.log(amount(stop) / amount(typed)));
+    const known = stops.map((stop, at) => [stop && typed ? far(stop) : stop === typed ? 0 : Infinity, at]);
+    const [gap, at] = known.reduce((best, one) => (one[0] < best[0] ? one : best), [Infinity, 0]);
+    if (gap < Infinity) slider.value = at;
+    else if (!typed && slider.dataset.restStop) slider.value = slider.dataset.restStop;
+    show(slider);
+  };
+  const show = (slider) => {
+    slider.style.setProperty("--at", `${(100 * slider.value) / slider.max}%`);
+    slider.setAttribute("aria-valuetext", fieldOf(slider).value || slider.dataset.none);
+  };
+  const asked = (form) => [...new FormData(form)].filter(([name]) => name !== "aim")
+    .map(([name, value]) => [name, value.replace(/[\s,]/g, "")]);
+  const tell = (form) => form.dispatchEvent(new CustomEvent("typed", { detail: Object.fromEntries(asked(form)) }));
+  const aim = (radio) => {
+    const field = radio.form.elements.serve_tokens;
+    field.value = radio.value === "serve" ? field.value || field.dataset.usual : "";
+    radio.form.querySelectorAll("[data-slides]").forEach(settle);
+  };
+  let telling = 0;
+  addEventListener("input", (event) => {
+    const form = event.target.closest?.("[data-live]");
+    if (!form) return;
+    if (event.target.matches("[data-slides]")) {
+      fieldOf(event.target).value = JSON.parse(event.target.dataset.stops)[event.target.value];
+      show(event.target);
+    } else if (event.target.name === "aim") aim(event.target);
+    else form.querySelectorAll("[data-slides]").forEach(settle);
+    telling ||= setTimeout(() => { telling = 0; tell(form); }, 150);
+  });
+  addEventListener("change", (event) => {
+    const form = event.target.closest?.("[data-live]");
+    if (!form) return;
+    const address = `${location.pathname}?${new URLSearchParams(asked(form))}`;
+    if (address !== location.pathname + location.search) history.pushState(null, "", address);
+  });
+  addEventListener("click", (event) => {
+    const field = document.getElementById(event.target.closest?.("[data-clear]")?.dataset.clear);
+    if (!field) return;
+    field.value = "";
+    for (const kind of ["input", "change"]) field.dispatchEvent(new Event(kind, { bubbles: true }));
+  });
+  addEventListener("submit", (event) => {
+    if (!event.target.matches("[data-live]")) return;
+    event.preventDefault();
+    document.activeElement?.blur();
+  });
+  addEventListener("popstate", () => { if (document.querySelector("[data-live]")) location.reload(); });
+  new MutationObserver((_, observer) => {
+    const sliders = document.querySelectorAll("[data-live] [data-slides]");
+    if (!sliders.length) return;
+    observer.disconnect();
+    sliders.forEach(settle);
+  }).observe(document, { childList: true, subtree: true });
 })();
