@@ -19,6 +19,7 @@ RUN_COLUMNS = {
     "n_experts": "routed experts of a layer",
     "top_k": "experts that a token chooses",
     "moe_ffn": "width of one expert",
+    "active_params": "weights that a token is multiplied by, where shapes alone do not say",
     "seq_len": "tokens of a row",
     "global_batch": "rows of one optimizer step, over all accelerators",
     "micro_batch": "rows that a data-parallel rank computes at a time",

@@ -106,11 +106,13 @@ def read_table(path: Path, *, hardware: Path | None = None) -> Table:
         DataError: There is no such file, or it is no table.
         ConfigError: A column that everything rests on is missing.
     """
+    if not path.exists():
+        raise DataError(f"there is no {path}", hint="name a CSV file of runs")
     try:
         frame = pl.read_csv(path, infer_schema=False)
     except OSError as error:
         raise DataError(
-            f"{path}: {error.strerror or error}", hint="name a CSV file of runs"
+            f"{path}: {error.strerror or 'it cannot be read'}", hint="name a CSV file of runs"
         ) from error
     except pl.exceptions.PolarsError as error:
         raise DataError(

@@ -24,6 +24,8 @@ MAX_BLOCKS = 1280
 """Blocks that are drawn of one stage."""
 MAX_STAGES = 32
 """Stages that are drawn, half as many of blocks; of more, the first ones and the last."""
+WIDE = 5
+"""Machines of a stage from which on its name stands before them, not above."""
 CELL, GAP, PAD = 10, 2, 3
 """Sides of a GPU, of the space between two and around them, in pixels."""
 COLUMNS = 4
@@ -102,7 +104,8 @@ def show_mesh(layout: LayoutConfig, shape: LlamaConfig, *, per_node: int) -> Non
         with box("p", "mesh-sample"):
             ui.html(machine_svg(mesh.rows[0].machines[0], layout), sanitize=False)
             text("span", "one machine; each block below is one", "note")
-    with box("div", "mesh", role="img", aria_label=words):
+    is_wide = not mesh.is_large and any(len(row.machines) >= WIDE for row in mesh.rows)
+    with box("div", "mesh is-wide" if is_wide else "mesh", role="img", aria_label=words):
         drawn = _drawn(mesh)
         for row in drawn:
             if row is None:
