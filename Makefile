@@ -68,8 +68,19 @@ compiler:
 	  echo "note: no C++ compiler: the tests of compiled layers are skipped" >&2
 .PHONY: compiler
 
+# These start many processes, wait for pages, or kill at moments they draw: they have the machine
+# to themselves. All other files run side by side. Both parts run, whatever the first one finds.
+ALONE := tests/distributed tests/browser tests/integration/test_kill_anywhere.py \
+  tests/integration/record/test_pause_chaos.py
+SIDE_BY_SIDE ?= 2
+
+# In their own order slow files come first, and quick ones fill up the end.
 test: $(VENV)/.test chromium verifiers compiler
-	$(BIN)/pytest
+	@code=0; set -x; \
+	  OMP_NUM_THREADS=1 $(BIN)/pytest -n $(SIDE_BY_SIDE) --dist loadfile --no-loadscope-reorder \
+	    $(ALONE:%=--ignore=%) || code=$$?; \
+	  $(BIN)/pytest $(ALONE) || code=$$?; \
+	  { set +x; } 2>/dev/null; exit $$code
 
 check: $(VENV)/.check
 	$(BIN)/ruff format --check .

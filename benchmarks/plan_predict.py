@@ -22,7 +22,7 @@ from pathlib import Path
 import polars as pl
 import reporting
 
-from mynah.plan.predict import predict, predicted_frame, write_predictions
+from mynah.plan.predictions import predict, predicted_frame, write_predictions
 from mynah.plan.published import read_table
 
 ROOT = Path(__file__).parents[1]

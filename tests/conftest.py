@@ -1,5 +1,6 @@
 """Fixtures that several folders of tests share."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,9 +31,12 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def sample_tab() -> Path:
-    """The real sample: cached from an earlier run, or downloaded now."""
+def sample_tab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real sample: cached from an earlier run, or downloaded now, by one process for all."""
+    lock = tmp_path_factory.getbasetemp().parent / "sample.lock"
     try:
-        return fetch_sample()
+        with lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            return fetch_sample()
     except MynahError as error:
         pytest.skip(f"the sample of real posts cannot be had: {error.message}")

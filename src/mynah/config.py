@@ -34,7 +34,7 @@ def parse_config(kind: type[T], values: dict[str, Any], *, source: str) -> T:
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigError(
             f"{source}: {where}: {first['msg']}, found {first.get('input')!r}",
-            hint="every field is described in docs/reference/recipes.md",
+            hint="every field is described in docs/reference/recipes.md and plan.md",
         ) from error
 
 

@@ -146,6 +146,11 @@ def main() -> None:
         sys.exit(0)
     except BrokenPipeError:
         sys.exit(0)
+    except SystemExit as error:
+        # Typer makes a failure of a reader that has had enough, such as head.
+        if isinstance(error.__context__, BrokenPipeError):
+            sys.exit(0)
+        raise
     except OSError as error:
         place = f"{error.filename}: " if error.filename is not None else ""
         sys.stderr.write(

@@ -196,7 +196,7 @@ def predict(
     """
     from mynah.cli.bars import progress_bar
     from mynah.cli.plan_predicted import predicted_json, told_lines
-    from mynah.plan.predict import predicted_frame, write_predictions
+    from mynah.plan.predictions import predicted_frame, write_predictions
     from mynah.plan.published import read_table
 
     if out is not None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mynah.plan.predict import COLUMNS, predict
+from mynah.plan.predictions import COLUMNS, predict
 from mynah.plan.published import DEFAULTS, Table
 
 __all__ = ["predicted_json", "told_lines"]

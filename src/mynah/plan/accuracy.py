@@ -152,6 +152,11 @@ def validate(folder: Path) -> Accuracy:
     """
     tables = _tables(folder)
     sources = _measured(tables)
+    if len(sources) < 2:
+        raise DataError(
+            f"{folder} has runs of one source: nothing is left to calibrate on without it",
+            hint="put the runs of another source beside them, in a file of their own",
+        )
     constants = calibrate([one for one in map(_known, sources) if one is not None])
     found = {one.source: _without(one, sources) for one in sources}
     errors = {one.source: log_errors(one, found[one.source]) for one in sources}

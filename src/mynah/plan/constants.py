@@ -87,13 +87,13 @@ def from_array(values: Floats) -> Constants:
 
 
 CALIBRATED = Constants(
-    product=0.7846,
-    tile_s=4.809e-6,
-    flash=0.764,
-    scale_up=0.8168,
+    product=0.7844,
+    tile_s=4.807e-6,
+    flash=0.7651,
+    scale_up=0.8175,
     scale_out=0.95,
     gather_overlap=0.8,
-    reduce_overlap=0.7766,
+    reduce_overlap=0.7763,
     step_s=0.01045,
     layer_s=0.0003643,
 )

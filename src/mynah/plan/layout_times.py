@@ -69,8 +69,6 @@ def layout_times(config: LlamaConfig, grid: Grid, setups: Setups, constants: Con
     step_s = known.pop("step")
     ends = {name: known.pop(name) for name in ENDS}
     layers_s = step_s - sum(ends.values())
-    # Where the host cannot keep up, a layer takes longer than all its parts.
-    known["launch"] = np.maximum(layers_s - sum(known.values()), 0.0)
     held = np.ceil(np.round(setups.shapes.layers / grid.num_stages, 3)) * grid.stages
     free = np.minimum(np.round(held * grid.pipeline - setups.shapes.layers), 1.0)
     cuts = cut_of(config, grid)

@@ -339,6 +339,7 @@ def _shapes(config: LlamaConfig, count: int) -> Shapes:
         "attention_share": 1,
         "is_gated": 1,
         "vocab": config.vocab_size,
+        "tables": 1 if config.tie_word_embeddings else 2,
         "experts": config.num_experts,
         "experts_per_token": config.num_experts_per_token,
         "expert_inner": config.expert_intermediate_size,

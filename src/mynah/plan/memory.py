@@ -102,11 +102,13 @@ class _Rank:
     def states(self) -> tuple[Floats, Floats, Floats]:
         """Weights, gradients and optimizer state."""
         shapes, degrees = self.setups.shapes, self.setups.degrees
-        held = self.layers * self.layer_weights + shapes.table / degrees.tensor
+        # A pipeline's ends have one each; alone a rank has both.
+        tables = np.where(degrees.pipeline > 1, 1.0, shapes.tables) * shapes.table
+        held = self.layers * self.layer_weights + tables / degrees.tensor
         kind, group = degrees.sharding, self.group
         is_whole = kind < Sharding.WEIGHTS
         # Shared-out weights are float32; two layers are gathered at a time, table and all.
-        gathered = 2.0 * self.layer_weights + shapes.table / degrees.tensor
+        gathered = 2.0 * self.layer_weights + tables / degrees.tensor
         weights = np.where(is_whole, HALF * held, MASTER * held / group + HALF * gathered)
         width = self.setups.stacks.gradient_bytes
         gradients = width * held / np.where(kind >= Sharding.GRADIENTS, group, 1.0)

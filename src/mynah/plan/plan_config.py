@@ -113,18 +113,20 @@ def checked(config: PlanConfig) -> PlanConfig:
     """
     limits = {
         "--gpus": (config.gpus, 1, MAX_GPUS, "accelerators"),
-        "--per-node": (config.accelerators_per_node, 1, MAX_NODE, "accelerators in a machine"),
-        "--row-tokens": (config.row_tokens, 64, 10_000_000, "tokens"),
-        "--batch-tokens": (config.batch_tokens, config.row_tokens, 1e12, "tokens"),
-        "--spares": (config.spares, 0, MAX_GPUS, "nodes"),
+        "accelerators_per_node": (config.accelerators_per_node, 1, MAX_NODE, "accelerators"),
+        "row_tokens": (config.row_tokens, 64, 10_000_000, "tokens"),
+        "batch_tokens": (config.batch_tokens, config.row_tokens, 1e12, "tokens"),
+        "spares": (config.spares, 0, MAX_GPUS, "nodes"),
         "--days": (config.days, 1e-9, MAX_DAYS, "days"),
         "--budget": (config.usd, 1e-9, 1e15, "USD"),
         "--tokens": (config.tokens, 1e6, 1e17, "tokens"),
     }
-    for flag, (value, least, most, unit) in limits.items():
+    for name, (value, least, most, unit) in limits.items():
         if value is not None and not least <= value <= most:
+            way = "" if name.startswith("--") else f": --set {name}=NUMBER"  # has no flag
             raise ConfigError(
-                f"{flag} is {value:,.10g} {unit}", hint=f"give from {least:,.10g} to {most:,.10g}"
+                f"{name} is {value:,.10g} {unit}",
+                hint=f"give from {least:,.10g} to {most:,.10g}{way}",
             )
     _check_shapes(config)
     limits_given = (config.days, config.usd, config.tokens, config.shape)
@@ -136,7 +138,7 @@ def checked(config: PlanConfig) -> PlanConfig:
     if config.usd_per_gpu_hour is not None and config.is_reserved:
         raise ConfigError(
             "a price of your own is given, and a discount on rental prices",
-            hint="leave --reserved out, and give the price that you pay",
+            hint="leave out --set is_reserved=true, and give the price that you pay",
         )
     if not config.precisions:
         raise ConfigError("no precision is given", hint="name bfloat16, float8 or both")
@@ -153,7 +155,7 @@ def _check_shapes(config: PlanConfig) -> None:
     if named and config.sparsity is not None:
         raise ConfigError(
             f"{named[0]} says what the model is, and experts are asked for besides",
-            hint="leave --experts out, or leave the shape to the planner",
+            hint="leave out --set sparsity.num_experts=..., or leave the shape to the planner",
         )
 
 

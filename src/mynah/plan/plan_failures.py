@@ -58,7 +58,7 @@ class Machines:
         if given is not None and given > most:
             raise ConfigError(
                 f"{given:,} of {self.num_nodes:,} nodes are to stand by: none is left to train",
-                hint="lower --spares",
+                hint=f"hold fewer: --set spares=NUMBER, at most {most:,}",
             )
         if given is not None:
             return given

@@ -64,11 +64,12 @@ class Products:
         return np.maximum(computing, moving) + casting
 
     def _waves(self, m: Floats, n: Floats) -> Floats:
-        """Share of the cores that work while tiles go round, at the better size of tile."""
+        """Share of the cores' tiles that are of use while tiles go round, at the better size."""
         best = np.zeros_like(m)
+        cores = self.machines.cores
         for rows, columns, rate in TILES:
-            waves = np.ceil(m / rows) * np.ceil(n / columns) / self.machines.cores
-            best = np.maximum(best, rate * waves / np.ceil(waves))
+            waves = np.ceil(np.ceil(m / rows) * np.ceil(n / columns) / cores)
+            best = np.maximum(best, rate * m * n / (waves * cores * rows * columns))
         return best
 
 

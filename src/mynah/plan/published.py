@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from mynah.errors import ConfigError, DataError
-from mynah.plan.hardware import Accelerator, find_accelerator
+from mynah.errors import ConfigError
+from mynah.plan.cells import numbers_of, read_cells
+from mynah.plan.hardware import Accelerator, accelerators, find_accelerator
 from mynah.plan.memory import memory_of
 from mynah.plan.setups import (
     Degrees,
@@ -38,6 +39,7 @@ DEFAULTS: dict[str, str] = {
     "kv_heads": "as many as heads",
     "ffn": "4 times hidden; the width of an expert where there are experts",
     "gated_mlp": "0; 1 where there are experts",
+    "params": "what layers and widths make, with an output matrix of its own where MLPs are gated",
     "active_params": "what layers, heads and widths make",
     "n_experts": "0",
     "top_k": "0",
@@ -47,7 +49,7 @@ DEFAULTS: dict[str, str] = {
     "tp": "1",
     "pp": "1",
     "vpp": "1",
-    "dp": "n_gpus / (tp * pp * cp)",
+    "dp": "n_gpus / (tp * pp * cp), also where it says another number",
     "cp": "1; ranks of data over rows of the batch where there are fewer rows",
     "ep": "1",
     "seq_parallel": "1 where the framework has it on by itself (Megatron-Core and its kin), else 0",
@@ -65,6 +67,11 @@ DEFAULTS: dict[str, str] = {
 MANY_WEIGHTS, LEAST_ATTENTION = 1.05, 0.1
 """Weights counted over those that are said, from which on attention is taken to be of low rank; and
 the least share of its weights that it is then given."""
+COUNTS = (
+    *("layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "seq_len", "global_batch"),
+    *("micro_batch", "n_gpus", "tp", "pp", "vpp", "dp", "cp", "ep"),
+)
+"""Columns in which less than 1 says nothing: some write 0 for what is not cut."""
 MEASURED = "derived_tokens_per_s_per_gpu"
 """The column that predictions are compared with."""
 _BLANK = ("", "null", "none", "nan", "na", "n/a", "-", "?")
@@ -92,7 +99,7 @@ class Table:
 
     def numbers(self, name: str) -> Floats:
         """Another column of numbers, of the setups; NaN where a cell or the column is missing."""
-        return _numbers(self.frame, name)[self.which]
+        return numbers_of(self.frame, name)[self.which]
 
 
 def read_table(path: Path, *, hardware: Path | None = None) -> Table:
@@ -108,17 +115,7 @@ def read_table(path: Path, *, hardware: Path | None = None) -> Table:
     """
     if not path.exists():
         raise DataError(f"there is no {path}", hint="name a CSV file of runs")
-    try:
-        frame = pl.read_csv(path, infer_schema=False)
-    except OSError as error:
-        raise DataError(
-            f"{path}: {error.strerror or 'it cannot be read'}", hint="name a CSV file of runs"
-        ) from error
-    except pl.exceptions.PolarsError as error:
-        raise DataError(
-            f"{path} is no CSV table: {str(error).splitlines()[0]}",
-            hint="one line of names, then one line a run, all of as many cells",
-        ) from error
+    frame = read_cells(path, (*NEEDED, *DEFAULTS))
     missing = [name for name in NEEDED if name not in frame.columns]
     if missing:
         raise ConfigError(
@@ -126,16 +123,6 @@ def read_table(path: Path, *, hardware: Path | None = None) -> Table:
             hint=f"a run is described by at least {', '.join(NEEDED)}",
         )
     return _Reader(frame, hardware).table()
-
-
-def _numbers(frame: pl.DataFrame, name: str) -> Floats:
-    """A column as numbers; NaN where a cell is blank, text, or not finite and above zero."""
-    if name not in frame.columns:
-        return np.full(frame.height, np.nan)
-    text = frame[name].cast(pl.String).str.strip_chars().str.replace_all(",", "")
-    found = text.cast(pl.Float64, strict=False).to_numpy().astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        return np.where(np.isfinite(found) & (found >= 0), found, np.nan)
 
 
 def _texts(frame: pl.DataFrame, name: str) -> list[str]:
@@ -150,6 +137,7 @@ class _Reader:
 
     def __init__(self, frame: pl.DataFrame, hardware: Path | None) -> None:
         self.frame, self.hardware = frame, hardware
+        accelerators(hardware)  # a file that is wrong is an error, not one of every row
         self.assumed: dict[str, int] = {}
         self.problems: dict[int, str] = {}
         self.framework = [text.lower() for text in _texts(frame, "framework")]
@@ -174,12 +162,20 @@ class _Reader:
         )
 
     def _column(self, name: str, default: Floats | float | None = None) -> Floats:
-        found = _numbers(self.frame, name)
+        found = numbers_of(self.frame, name)
+        if name in COUNTS:
+            found = np.where(found >= 1, found, np.nan)
         blank = np.isnan(found)
         if default is None or not blank.any():
             return found
         self._assume(name, int(blank.sum()))
         return np.where(blank, default, found)
+
+    def _data(self, rest: Floats) -> Floats:
+        """What is left for ``dp``, also where the column says another number than that."""
+        is_said = np.abs(numbers_of(self.frame, "dp") - rest) < 0.5
+        self._assume("dp", int((~is_said).sum()))
+        return rest
 
     def _assume(self, name: str, count: int) -> None:
         if count:
@@ -201,17 +197,31 @@ class _Reader:
             attention_share=np.ones_like(hidden),
             is_gated=np.minimum(self._column("gated_mlp", (experts > 0).astype(float)), 1.0),
             vocab=self._column("vocab"),
+            tables=np.ones_like(hidden),
             experts=experts,
             experts_per_token=self._column("top_k", 0.0),
             expert_inner=expert_inner,
             shared_experts=none,
             dense_layers=none,
         )
-        return replace(shapes, attention_share=self._attention_share(shapes))
+        shapes = replace(shapes, attention_share=self._attention_share(shapes))
+        return replace(shapes, tables=self._tables(shapes))
+
+    def _tables(self, shapes: Shapes) -> Floats:
+        """Two where the weights that are said hold more than half of another.
+
+        Else as is usual: models with gated MLPs have two.
+        """
+        said = numbers_of(self.frame, "params")
+        is_plain = np.isnan(said) | (shapes.experts > 0)
+        has_second = np.where(
+            is_plain, shapes.is_gated > 0, said > shapes.weights + shapes.table / 2
+        )
+        return 1.0 + has_second
 
     def _attention_share(self, shapes: Shapes) -> Floats:
         """Below 1 where a token is said to meet fewer weights than heads times width make."""
-        said = _numbers(self.frame, "active_params")
+        said = numbers_of(self.frame, "active_params")
         attention = shapes.layers * shapes.attention_weights
         with np.errstate(all="ignore"):  # rows that are no shapes are among them
             rest = shapes.active_weights - attention
@@ -230,7 +240,7 @@ class _Reader:
         again = [text.lower() for text in _texts(self.frame, "recompute")]
         self._assume("dtype", kinds.count(""))
         self._assume("recompute", again.count(""))
-        least = np.nan_to_num(_numbers(self.frame, "micro_batch"), nan=1.0)
+        least = np.nan_to_num(numbers_of(self.frame, "micro_batch"), nan=1.0)
         batch = self._column("global_batch", least * degrees.data * degrees.pipeline)
         # Without a word, FSDP without a pipeline takes all rows of a rank at once.
         is_whole = (self.sharding == Sharding.WEIGHTS) & (degrees.pipeline == 1.0)
@@ -266,7 +276,7 @@ class _Reader:
 
     def _degrees(self) -> Degrees:
         tensor, pipeline = self._column("tp", 1.0), self._column("pp", 1.0)
-        batch, count = _numbers(self.frame, "global_batch"), self._column("n_gpus")
+        batch, count = numbers_of(self.frame, "global_batch"), self._column("n_gpus")
         # More ranks than rows, and nobody says how: rows are cut over them.
         cut = np.ceil(count / (tensor * pipeline) / np.maximum(batch, 1.0))
         context = self._column("cp", np.maximum(np.nan_to_num(cut, nan=1.0, posinf=1.0), 1.0))
@@ -277,7 +287,7 @@ class _Reader:
             is_sequence_cut=np.minimum(self._column("seq_parallel", own), 1.0),
             pipeline=pipeline,
             stages=np.maximum(self._column("vpp", 1.0), 1.0),
-            data=self._column("dp", rest),
+            data=self._data(rest),
             context=context,
             expert=np.maximum(self._column("ep", 1.0), 1.0),
             sharding=self.sharding,
@@ -287,7 +297,7 @@ class _Reader:
     def _machines(self, work: Work) -> Machines:
         found = [self._accelerator(n, name) for n, name in enumerate(_texts(self.frame, "gpu"))]
         networks = _texts(self.frame, "network")
-        memory = _numbers(self.frame, "gpu_mem_gb")
+        memory = numbers_of(self.frame, "gpu_mem_gb")
 
         def column(get: Callable[[Accelerator], float]) -> Floats:
             return np.array([np.nan if one is None else get(one) for one in found])
@@ -352,7 +362,7 @@ class _Reader:
         Whoever is out of room even then moves activations to the host, or computes layers again;
         tables with such gaps come from software that does the former, which costs little time.
         """
-        is_blank = np.array([not text for text in _texts(self.frame, "recompute")])
+        is_blank = np.array([not text for text in _texts(self.frame, "recompute")], dtype=bool)
         chosen = np.where(is_blank, Recompute.LAYERS, setups.work.recompute)
         for kind in (Recompute.SMALL, Recompute.NOTHING):
             tried = _recomputing(setups, np.full_like(chosen, kind))
@@ -376,9 +386,15 @@ class _Reader:
             "pp": degrees.pipeline,
             "cp": degrees.context,
         }
+        sparse = shapes.experts > 0
+        for name, column in (("top_k", shapes.experts_per_token), ("moe_ffn", shapes.expert_inner)):
+            needed[name] = np.where(sparse, column, 1.0)
+        # Embedding and output matrix may count as a layer each.
+        num_stages = degrees.pipeline * degrees.stages
+        needed["layers for each of pp * vpp stages"] = 1.0 * (num_stages <= shapes.layers + 2.0)
         for name, column in needed.items():
-            for row in np.flatnonzero(~(column > 0)):
-                self.problems.setdefault(int(row), f"{name} is blank or no number above zero")
+            for row in np.flatnonzero(~(column >= 1)):
+                self.problems.setdefault(int(row), f"{name} is blank or no number from 1 up")
 
 
 def _recomputing(setups: Setups, kind: Floats) -> Setups:

@@ -86,6 +86,8 @@ class Shapes:
     is_gated: Floats
     """1 where an MLP has three matrices, 0 where it has two."""
     vocab: Floats
+    tables: Floats
+    """2 where embedding and output matrix are two, 1 where they are one."""
     experts: Floats
     """Routed experts of a layer; 0 where there are none."""
     experts_per_token: Floats
@@ -124,11 +126,12 @@ class Shapes:
 
     @property
     def weights(self) -> Floats:
-        """Weights in all; embedding and output matrix counted once if ``vocab`` says so."""
+        """Weights in all."""
         experts = (self.experts + self.shared_experts) * self.expert_weights
         layers = self.layers * self.attention_weights
         layers += (self.layers - self.sparse_layers) * self.dense_weights
-        return layers + self.sparse_layers * (experts + self.hidden * self.experts) + self.table
+        whole = experts + self.hidden * self.experts
+        return layers + self.sparse_layers * whole + self.tables * self.table
 
     @property
     def table(self) -> Floats:

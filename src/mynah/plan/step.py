@@ -87,6 +87,8 @@ class StepTimes:
     context_s: Floats
     gather_s: Floats
     """Weights on their way (FSDP) that nothing hides."""
+    launch_s: Floats
+    """Kernels that wait for the host to launch them."""
     head_s: Floats
     """Output matrix and loss, as far as the other stages wait for them."""
     bubble_s: Floats
@@ -144,13 +146,13 @@ class _Step:
     def times(self) -> StepTimes:
         degrees, constants = self.setups.degrees, self.constants
         products, attention, moving = self.dense_products(), self.attention(), self.moving()
-        exchange, context = self.exchange(), self.context(attention)
-        tensor = self.tensor()
+        exchange, context, tensor = self.exchange(), self.context(attention), self.tensor()
         local = self.setups.shapes.experts / degrees.expert
         launches = SPARSE_LAUNCHES - 1.0 + EXPERT_LAUNCHES * local
         floor = constants.layer_s * (1.0 + launches * self.sparse_share)
         forward = products.forward + attention.forward + moving.forward
         backward = products.backward + attention.backward + moving.backward
+        launch = np.maximum(floor - forward, 0.0) + np.maximum(2.0 * floor - backward, 0.0)
         forward, backward = np.maximum(forward, floor), np.maximum(backward, 2.0 * floor)
         recompute = self.recompute(forward, moving.forward, tensor, attention.forward)
         layer = forward + backward + recompute + 2.0 * tensor + exchange + context
@@ -176,6 +178,7 @@ class _Step:
             exchange_s=whole * exchange,
             context_s=whole * context,
             gather_s=whole * gather,
+            launch_s=whole * launch,
             head_s=self.num_micro * (busy - chunk),
             bubble_s=bubble,
             send_s=self.num_micro * send,
@@ -372,7 +375,7 @@ class _Step:
         # Kept weights are gathered once, too, and their gradients go as float32.
         num_bytes = np.where(is_cut, 6.0, 3.0 + back) * self.rank_weights
         seconds = self.links.gather_s(num_bytes, self.group, degrees.tensor)
-        copies = 2.0 * 4.0 * self.rank_weights / self.group
+        copies = 2.0 * np.where(is_cut, 4.0, 3.0) * self.rank_weights / self.group
         seconds = seconds + self.links.gather_s(copies, degrees.replicate, self.outer)
         # Gradients are whole only in the last row's backward pass: six tenths of its time.
         hidden = 0.6 * chunk * self.constants.reduce_overlap * stacks.overlaps_data

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from tests.unit.plan.table_of import MEASURED
 
-from mynah.plan.predict import COLUMNS, predict, predicted_frame
+from mynah.plan.predictions import COLUMNS, predict, predicted_frame
 from mynah.plan.published import read_table
 
 ODD = ("", "0", "-1", "1e30", "nan", "OOM", "ok", "as printed", "hardware", "H100")

@@ -17,7 +17,7 @@ from tests.fakes.job_process import MYNAH, refusal
 from tests.fakes.plan_commands import RUN, invoke, refused, rows, write_runs
 
 from mynah.cli.plan_predicted import MAX_TOLD
-from mynah.plan.predict import COLUMNS
+from mynah.plan.predictions import COLUMNS
 from mynah.plan.published import DEFAULTS, NEEDED
 
 # Good tables

@@ -19,7 +19,7 @@ from mynah.plan.layout_rules import RULES, Question, rows_of
 from mynah.plan.layout_times import PARTS, layout_times
 from mynah.plan.layouts import Candidate, Cluster, Grid, parse_candidate, setups_of
 from mynah.plan.memory import FIXED_BYTES, FRAGMENTED
-from mynah.plan.search import KIND, NO_ROOM, Search, Wanted, judge, search_layouts, search_worlds
+from mynah.plan.search import KIND, Search, Wanted, search_layouts
 from mynah.plan.step import step_times
 from mynah.plan.verdicts import why
 from mynah.train.formulas import expected
@@ -261,19 +261,6 @@ def test_what_is_found_runs_fits_and_is_ranked(name: str):
     json.dumps(found.to_json(), allow_nan=False)
 
 
-def test_the_best_is_the_best_of_all_that_fit():
-    wanted = Wanted(row_tokens=16_384, batch_tokens=2**18, num_shown=3, is_compiled=(True,))
-    asked = question(num=8, wanted=wanted)
-    grid = candidates_of(asked, [8]).grid
-    judged = [judge(asked, grid.candidate(number)) for number in range(len(grid))]
-    fitting = [one for one in judged if one.fits]
-    found = found_for(num=8, wanted=wanted)
-    assert found.num_fitting == len(fitting)
-    assert found.rejected.get(NO_ROOM, 0) == len(judged) - len(fitting)
-    best = max(fitting, key=lambda one: one.tokens_per_s.middle)
-    assert found.ranked[0].tokens_per_s.middle == pytest.approx(best.tokens_per_s.middle)
-
-
 def test_float8_is_looked_at_where_it_is_asked_for():
     both, one = found_for(), found_for(wanted=replace(WANTED, precisions=("bfloat16",)))
     assert {found.candidate.precision for found in one.ranked} == {"bfloat16"}
@@ -297,16 +284,6 @@ def test_groups_that_live_apart_are_whole_machines():
         layout = one.candidate.layout
         assert layout.replicate > 1
         assert layout.world_size // layout.replicate % 8 == 0
-
-
-def test_of_several_numbers_of_ranks_the_one_that_trains_most_is_taken():
-    cluster = question().cluster
-    several = search_worlds(DENSE, cluster, WANTED, worlds=[48, 56, 64])
-    alone = [
-        search_worlds(DENSE, cluster, WANTED, worlds=[world]).ranked[0] for world in (48, 56, 64)
-    ]
-    best = max(alone, key=lambda one: one.tokens_per_s.middle * one.num_accelerators)
-    assert several.ranked[0] == best
 
 
 def test_a_model_that_has_no_room_is_refused_with_what_it_needs():

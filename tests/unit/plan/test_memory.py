@@ -79,8 +79,8 @@ def test_less_memory_than_is_needed_does_not_fit():
 
 def test_adam_with_a_master_copy_takes_eighteen_bytes_a_weight():
     # 2 + 4 + 12: weights, float32 gradients, and the copy with two moments (Rajbhandari et al.
-    # 2020, section 3.1, whose gradients have 16 bits: 16 bytes). The output matrix is another's.
-    assert states(layers=320) == pytest.approx(18 * 320 / 32 * WEIGHTS, rel=0.1)
+    # 2020, section 3.1, whose gradients have 16 bits: 16 bytes).
+    assert states() == pytest.approx(18 * WEIGHTS, rel=0.02)
     assert states(gradient_bytes=2) == pytest.approx(16 / 18 * states())
 
 
@@ -224,3 +224,9 @@ def test_experts_keep_what_their_tokens_meet():
     few, many = held("activations", **EXPERTS), held("activations", **EXPERTS | {"experts": 128})
     assert many == few
     assert held("activations", **EXPERTS | {"experts_per_token": 8}) > 1.3 * few
+
+
+def test_an_untied_output_matrix_is_held_besides_the_embedding():
+    assert held("weights", tables=2) == pytest.approx(2 * WEIGHTS, rel=0.01)
+    table = held("weights", tables=2) - held("weights", tables=1)
+    assert table == pytest.approx(2 * setups_with().shapes.table[0])

@@ -155,3 +155,17 @@ def test_constants_lie_within_their_bounds(constants: Constants):
     for (name, (low, high)), value in zip(BOUNDS.items(), to_array(constants), strict=True):
         assert low <= value <= high, name
         assert value == getattr(constants, name)
+
+
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [((128, 128, 4096), (129, 128, 4096)), ((256, 4096, 4096), (257, 4096, 4096))],
+)
+def test_a_row_more_never_saves_time(
+    less: tuple[float, float, float], more: tuple[float, float, float]
+):
+    assert seconds(*more) >= seconds(*less)
+
+
+def test_halves_of_a_ragged_product_are_no_faster():
+    assert seconds(258, 128, 4096, cores=2.0) <= 2 * seconds(129, 128, 4096, cores=2.0)

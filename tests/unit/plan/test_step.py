@@ -346,3 +346,30 @@ def test_speed_is_tokens_of_the_step_by_time_and_ranks():
     setups = setups_with(data=4, tensor=2, batch_rows=64, row_tokens=4096)
     found = step_times(setups, CALIBRATED)
     assert found.tokens_per_s(setups) == pytest.approx(64 * 4096 / found.step_s / 8)
+
+
+TINY = {
+    "hidden": 256,
+    "inner": 512,
+    "heads": 4,
+    "kv_heads": 4,
+    "head_dim": 64,
+    "row_tokens": 128,
+}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [TINY, {"tensor": 16, "is_sequence_cut": 1}, {**EXPERTS, "row_tokens": 512}],
+    ids=["tiny", "cut thin", "experts"],
+)
+def test_parts_add_up_where_the_host_is_waited_for(given: dict[str, float]):
+    found = times(**given)
+    assert found.launch_s[0] > 0
+    assert sum(getattr(found, name) for name in PARTS) == pytest.approx(found.step_s, rel=1e-6)
+
+
+def test_whole_copies_that_share_nothing_out_still_reduce_their_gradients():
+    whole = {"data": 64, "overlaps_data": 0}
+    plain = part("reduce_s", **whole)
+    assert part("reduce_s", **whole, replicate=64) == pytest.approx(plain, rel=0.05)

@@ -13,7 +13,7 @@ from tests.unit.plan.table_of import DENSE, FULL, MEASURED, table_of, write_rows
 
 from mynah.errors import MachineError
 from mynah.plan.memory import memory_of
-from mynah.plan.predict import COLUMNS, predict, predicted_frame, write_predictions
+from mynah.plan.predictions import COLUMNS, predict, predicted_frame, write_predictions
 from mynah.plan.published import Table, read_table
 from mynah.plan.setups import Sharding
 
@@ -139,7 +139,7 @@ def test_a_full_disk_is_the_machines_fault(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     # Not by its dotted name: the package has a function that is called as the module is.
-    monkeypatch.setattr(importlib.import_module("mynah.plan.predict"), "replace_file", refuse)
+    monkeypatch.setattr(importlib.import_module("mynah.plan.predictions"), "replace_file", refuse)
     with pytest.raises(MachineError):
         write_predictions(table_of(tmp_path, DENSE), tmp_path / "out.csv")
 
