@@ -28,7 +28,7 @@ from plan_reference import (
 )
 
 from mynah.cli import app
-from mynah.plan.predict import COLUMNS
+from mynah.plan.predictions import COLUMNS
 from mynah.plan.published import DEFAULTS, NEEDED
 from mynah.plan.ranges import Range
 

@@ -31,26 +31,26 @@ from mynah.plan.setups import (
 )
 from mynah.plan.software import recompute_of, sharding_of, software_of
 
-__all__ = ["Table", "read_table"]
+__all__ = ["DEFAULTS", "NEEDED", "Table", "read_table"]
 
 NEEDED = ("layers", "hidden", "heads", "vocab", "seq_len", "gpu", "n_gpus")
 """Columns without which nothing can be said of a row."""
 DEFAULTS: dict[str, str] = {
     "kv_heads": "as many as heads",
-    "ffn": "4 times hidden; the width of an expert where there are experts",
+    "ffn": "4 times hidden; moe_ffn where there are experts",
     "gated_mlp": "0; 1 where there are experts",
     "params": "what layers and widths make, with an output matrix of its own where MLPs are gated",
     "active_params": "what layers, heads and widths make",
     "n_experts": "0",
-    "top_k": "0",
-    "moe_ffn": "0",
+    "top_k": "0; none where there are experts: such a row is no run",
+    "moe_ffn": "0; ffn where there are experts",
     "global_batch": "one micro-batch for each rank of data and of the pipeline",
     "micro_batch": "1; all rows of a rank where weights are shared out and there is no pipeline",
     "tp": "1",
     "pp": "1",
     "vpp": "1",
-    "dp": "n_gpus / (tp * pp * cp), also where it says another number",
-    "cp": "1; ranks of data over rows of the batch where there are fewer rows",
+    "dp": "n_gpus / (tp * pp * cp), also where the column says another number",
+    "cp": "1; where there are fewer rows than ranks of data, the least that leaves each a row",
     "ep": "1",
     "seq_parallel": "1 where the framework has it on by itself (Megatron-Core and its kin), else 0",
     "sharding": "that of the framework (NeMo, Megatron-Core, Megatron Bridge: distributed "
@@ -68,13 +68,21 @@ MANY_WEIGHTS, LEAST_ATTENTION = 1.05, 0.1
 """Weights counted over those that are said, from which on attention is taken to be of low rank; and
 the least share of its weights that it is then given."""
 COUNTS = (
-    *("layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "seq_len", "global_batch"),
-    *("micro_batch", "n_gpus", "tp", "pp", "vpp", "dp", "cp", "ep"),
+    *("layers", "hidden", "heads", "kv_heads", "vocab", "seq_len", "n_gpus"),
+    *("tp", "pp", "vpp", "dp", "cp", "ep", "top_k"),
 )
-"""Columns in which less than 1 says nothing: some write 0 for what is not cut."""
+"""Columns of whole numbers."""
+LEAST = {
+    **dict.fromkeys((*COUNTS, "ffn", "moe_ffn", "global_batch", "micro_batch", "gpu_mem_gb"), 1.0),
+    **dict.fromkeys(("params", "active_params"), 1e4),
+}
+"""Below these a cell says nothing: some write 0 for what is not cut, and billions for weights."""
+MOST_TRIED = 1e6
+"""Numbers that are tried as divisors of a count of ranks."""
 MEASURED = "derived_tokens_per_s_per_gpu"
 """The column that predictions are compared with."""
-_BLANK = ("", "null", "none", "nan", "na", "n/a", "-", "?")
+BLANK = ("", "null", "nan", "na", "n/a", "n.a.", "-", "--", "?", "unknown")
+"""Cells of text that say nothing; ``none`` says something of sharding and recomputation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +99,8 @@ class Table:
     problems: dict[int, str]
     """Of each other row, what is missing or odd."""
     assumed: dict[str, int]
-    """How many rows got the default of a column, as far as they needed it."""
+    """How many rows got the default of a column. Rows without experts need none of ``top_k``,
+    ``moe_ffn``, ``ep`` and ``active_params``, those with experts none of ``params``."""
 
     def measured(self) -> Floats:
         """Tokens per second and accelerator of the setups; NaN where nobody says."""
@@ -113,8 +122,6 @@ def read_table(path: Path, *, hardware: Path | None = None) -> Table:
         DataError: There is no such file, or it is no table.
         ConfigError: A column that everything rests on is missing.
     """
-    if not path.exists():
-        raise DataError(f"there is no {path}", hint="name a CSV file of runs")
     frame = read_cells(path, (*NEEDED, *DEFAULTS))
     missing = [name for name in NEEDED if name not in frame.columns]
     if missing:
@@ -129,7 +136,7 @@ def _texts(frame: pl.DataFrame, name: str) -> list[str]:
     if name not in frame.columns:
         return [""] * frame.height
     cells = (cell.strip() for cell in frame[name].fill_null("").to_list())
-    return ["" if cell.lower() in _BLANK[:1] else cell for cell in cells]
+    return ["" if cell.lower() in BLANK else cell for cell in cells]
 
 
 class _Reader:
@@ -143,6 +150,8 @@ class _Reader:
         self.framework = [text.lower() for text in _texts(frame, "framework")]
         self.software = [software_of(name) for name in self.framework]
         self.sharding = self._sharding()
+        # A single expert is an MLP that every token meets.
+        self.is_sparse = numbers_of(frame, "n_experts") > 1
 
     def table(self) -> Table:
         shapes, degrees = self._shapes(), self._degrees()
@@ -161,19 +170,23 @@ class _Reader:
             assumed=self.assumed,
         )
 
-    def _column(self, name: str, default: Floats | float | None = None) -> Floats:
+    def _said(self, name: str) -> Floats:
+        """A column's numbers; NaN where a cell says nothing."""
         found = numbers_of(self.frame, name)
-        if name in COUNTS:
-            found = np.where(found >= 1, found, np.nan)
+        return np.where(found >= LEAST.get(name, 0.0), found, np.nan)
+
+    def _column(
+        self, name: str, default: Floats | float, *, among: np.ndarray | None = None
+    ) -> Floats:
+        """The same with a default, which is listed for those rows that need it."""
+        found = self._said(name)
         blank = np.isnan(found)
-        if default is None or not blank.any():
-            return found
-        self._assume(name, int(blank.sum()))
+        self._assume(name, int((blank if among is None else blank & among).sum()))
         return np.where(blank, default, found)
 
     def _data(self, rest: Floats) -> Floats:
         """What is left for ``dp``, also where the column says another number than that."""
-        is_said = np.abs(numbers_of(self.frame, "dp") - rest) < 0.5
+        is_said = np.abs(self._said("dp") - rest) < 0.5
         self._assume("dp", int((~is_said).sum()))
         return rest
 
@@ -182,25 +195,25 @@ class _Reader:
             self.assumed[name] = self.assumed.get(name, 0) + count
 
     def _shapes(self) -> Shapes:
-        hidden, heads = self._column("hidden"), self._column("heads")
-        experts = self._column("n_experts", 0.0)
-        expert_inner = self._column("moe_ffn", 0.0)
-        dense = np.where(experts > 0, expert_inner, 4.0 * hidden)
+        hidden, heads, sparse = self._said("hidden"), self._said("heads"), self.is_sparse
+        wide = self._said("moe_ffn")
+        inner = self._column("ffn", np.where(sparse & (wide >= 1), wide, 4.0 * hidden))
         none = np.zeros_like(hidden)
+        experts = np.where(sparse, self._column("n_experts", 0.0), 0.0)
         shapes = Shapes(
-            layers=self._column("layers"),
+            layers=self._said("layers"),
             hidden=hidden,
             heads=heads,
             kv_heads=self._column("kv_heads", heads),
             head_dim=self._head_dim(hidden, heads, experts),
-            inner=self._column("ffn", dense),
+            inner=inner,
             attention_share=np.ones_like(hidden),
-            is_gated=np.minimum(self._column("gated_mlp", (experts > 0).astype(float)), 1.0),
-            vocab=self._column("vocab"),
+            is_gated=np.minimum(self._column("gated_mlp", sparse.astype(float)), 1.0),
+            vocab=self._said("vocab"),
             tables=np.ones_like(hidden),
             experts=experts,
-            experts_per_token=self._column("top_k", 0.0),
-            expert_inner=expert_inner,
+            experts_per_token=np.where(sparse, self._said("top_k"), 0.0),
+            expert_inner=np.where(sparse, self._column("moe_ffn", inner, among=sparse), 0.0),
             shared_experts=none,
             dense_layers=none,
         )
@@ -212,7 +225,7 @@ class _Reader:
 
         Else as is usual: models with gated MLPs have two.
         """
-        said = numbers_of(self.frame, "params")
+        said = self._column("params", np.nan, among=~self.is_sparse)
         is_plain = np.isnan(said) | (shapes.experts > 0)
         has_second = np.where(
             is_plain, shapes.is_gated > 0, said > shapes.weights + shapes.table / 2
@@ -221,7 +234,7 @@ class _Reader:
 
     def _attention_share(self, shapes: Shapes) -> Floats:
         """Below 1 where a token is said to meet fewer weights than heads times width make."""
-        said = numbers_of(self.frame, "active_params")
+        said = self._column("active_params", np.nan, among=self.is_sparse)
         attention = shapes.layers * shapes.attention_weights
         with np.errstate(all="ignore"):  # rows that are no shapes are among them
             rest = shapes.active_weights - attention
@@ -240,13 +253,13 @@ class _Reader:
         again = [text.lower() for text in _texts(self.frame, "recompute")]
         self._assume("dtype", kinds.count(""))
         self._assume("recompute", again.count(""))
-        least = np.nan_to_num(numbers_of(self.frame, "micro_batch"), nan=1.0)
+        least = np.nan_to_num(self._said("micro_batch"), nan=1.0)
         batch = self._column("global_batch", least * degrees.data * degrees.pipeline)
         # Without a word, FSDP without a pipeline takes all rows of a rank at once.
         is_whole = (self.sharding == Sharding.WEIGHTS) & (degrees.pipeline == 1.0)
         micro = np.where(is_whole, np.floor(batch / degrees.data), 1.0)
         return Work(
-            row_tokens=self._column("seq_len"),
+            row_tokens=self._said("seq_len"),
             batch_rows=batch,
             micro_rows=np.maximum(self._column("micro_batch", micro), 1.0),
             bits=np.array([_bits(kind) for kind in kinds]),
@@ -276,28 +289,28 @@ class _Reader:
 
     def _degrees(self) -> Degrees:
         tensor, pipeline = self._column("tp", 1.0), self._column("pp", 1.0)
-        batch, count = numbers_of(self.frame, "global_batch"), self._column("n_gpus")
+        count = self._said("n_gpus")
         # More ranks than rows, and nobody says how: rows are cut over them.
-        cut = np.ceil(count / (tensor * pipeline) / np.maximum(batch, 1.0))
-        context = self._column("cp", np.maximum(np.nan_to_num(cut, nan=1.0, posinf=1.0), 1.0))
+        cut = _least_cut(count / (tensor * pipeline), self._said("global_batch"))
+        context = self._column("cp", cut)
         rest = count / (tensor * pipeline * context)
         own = np.array([float(software.cuts_sequence) for software in self.software])
         return Degrees(
             tensor=tensor,
             is_sequence_cut=np.minimum(self._column("seq_parallel", own), 1.0),
             pipeline=pipeline,
-            stages=np.maximum(self._column("vpp", 1.0), 1.0),
+            stages=self._column("vpp", 1.0),
             data=self._data(rest),
             context=context,
-            expert=np.maximum(self._column("ep", 1.0), 1.0),
+            expert=self._column("ep", 1.0, among=self.is_sparse),
             sharding=self.sharding,
             replicate=np.ones_like(tensor),
         )
 
     def _machines(self, work: Work) -> Machines:
         found = [self._accelerator(n, name) for n, name in enumerate(_texts(self.frame, "gpu"))]
-        networks = _texts(self.frame, "network")
-        memory = numbers_of(self.frame, "gpu_mem_gb")
+        networks = [_network(text) for text in _texts(self.frame, "network")]
+        self._assume("network", sum(not rate for rate in networks))
 
         def column(get: Callable[[Accelerator], float]) -> Floats:
             return np.array([np.nan if one is None else get(one) for one in found])
@@ -307,16 +320,16 @@ class _Reader:
             for one, bits in zip(found, work.bits, strict=True)
         ]
         nics = [
-            np.nan if one is None else _network(text) or one.nic_gb_per_s
-            for one, text in zip(found, networks, strict=True)
+            np.nan if one is None else rate or one.nic_gb_per_s
+            for one, rate in zip(found, networks, strict=True)
         ]
-        built_in = column(lambda one: one.memory_gb)
+        memory_gb = self._column("gpu_mem_gb", column(lambda one: one.memory_gb))
         return Machines(
             flop_per_s=column(lambda one: one.measured_tflops[one.half]) * 1e12,
             low_flop_per_s=np.array(low) * 1e12,
             peak_flop_per_s=column(lambda one: one.peak_tflops[one.half]) * 1e12,
             cores=column(lambda one: float(one.num_cores)),
-            memory_bytes=np.where(np.isnan(memory), built_in, memory) * 1e9,
+            memory_bytes=memory_gb * 1e9,
             memory_bytes_per_s=column(lambda one: one.memory_gb_per_s) * 1e9,
             scale_up_bytes_per_s=column(lambda one: one.scale_up_gb_per_s) * 1e9,
             scale_up_size=column(lambda one: float(one.scale_up_size)),
@@ -328,6 +341,9 @@ class _Reader:
         )
 
     def _accelerator(self, row: int, name: str) -> Accelerator | None:
+        if not name:
+            self.problems[row] = "gpu is blank"
+            return None
         try:
             return find_accelerator(re.sub(r"\(.*\)", "", name), self.hardware)
         except ConfigError as error:
@@ -373,28 +389,38 @@ class _Reader:
 
     def _look(self, setups: Setups) -> None:
         """Name what keeps a row from being a setup."""
-        shapes, work, degrees = setups.shapes, setups.work, setups.degrees
-        needed = {
-            "layers": shapes.layers,
-            "hidden": shapes.hidden,
-            "heads": shapes.heads,
-            "vocab": shapes.vocab,
-            "seq_len": work.row_tokens,
-            "global_batch": work.batch_rows,
-            "n_gpus, tp, pp, cp or dp": degrees.data,
-            "tp": degrees.tensor,
-            "pp": degrees.pipeline,
-            "cp": degrees.context,
-        }
-        sparse = shapes.experts > 0
-        for name, column in (("top_k", shapes.experts_per_token), ("moe_ffn", shapes.expert_inner)):
-            needed[name] = np.where(sparse, column, 1.0)
+        shapes, degrees = setups.shapes, setups.degrees
+        for name in NEEDED:
+            if name != "gpu":  # named where it is looked for
+                is_blank = np.isnan(self._said(name))
+                self._refuse(f"{name} is blank or no number from 1 up", is_blank)
+        for name in (*COUNTS, "n_experts"):
+            said = np.nan_to_num(numbers_of(self.frame, name))
+            self._refuse(f"{name} is no whole number", said != np.floor(said))
+        is_even = np.floor(degrees.data) == degrees.data
+        self._refuse("n_gpus is no multiple of tp * pp * cp", ~is_even)
         # Embedding and output matrix may count as a layer each.
         num_stages = degrees.pipeline * degrees.stages
-        needed["layers for each of pp * vpp stages"] = 1.0 * (num_stages <= shapes.layers + 2.0)
-        for name, column in needed.items():
-            for row in np.flatnonzero(~(column >= 1)):
-                self.problems.setdefault(int(row), f"{name} is blank or no number from 1 up")
+        self._refuse("there are more stages, pp * vpp, than layers", num_stages > shapes.layers + 2)
+        chosen = shapes.experts_per_token
+        is_chosen = (chosen >= 1) & (chosen <= shapes.experts)
+        self._refuse("top_k is blank or no number from 1 to n_experts", self.is_sparse & ~is_chosen)
+
+    def _refuse(self, reason: str, rows: np.ndarray) -> None:
+        for row in np.flatnonzero(rows).tolist():
+            self.problems.setdefault(row, reason)
+
+
+def _least_cut(ranks: Floats, rows: Floats) -> Floats:
+    """Into how many parts to cut each row, at least, so that as many rows as there are do."""
+    cut = np.ones_like(ranks)
+    for place in np.flatnonzero((ranks > rows) & (ranks == np.floor(ranks))):
+        count = ranks[place]
+        low = np.arange(1.0, 1.0 + min(np.sqrt(count), MOST_TRIED))
+        low = low[count % low == 0]
+        parts = np.concatenate([low, count / low])
+        cut[place] = parts[parts * rows[place] >= count].min()
+    return cut
 
 
 def _recomputing(setups: Setups, kind: Floats) -> Setups:
@@ -417,9 +443,9 @@ def _rate(one: Accelerator, bits: float) -> float:
 
 def _network(text: str) -> float | None:
     """GB/s of one direction and accelerator, where a description of eight a machine says it."""
-    found = re.search(r"(?:(\d+) ?x ?)?(\d+) ?gb/s", text.lower())
+    found = re.search(r"(?:(\d{1,6}) ?x ?)?(\d{1,6}) ?gb/s", text.lower())
     if found is None:
-        several = re.search(r"(\d+) ?x ?hdr", text.lower())
+        several = re.search(r"(\d{1,6}) ?x ?hdr", text.lower())
         return None if several is None else int(several[1]) * 200.0 / 8.0 / 8.0
     rate = int(found[2]) * int(found[1] or 1) / 8.0
     is_each = found[1] is None and re.search(r"per gpu", text.lower())

@@ -10,6 +10,7 @@ Cells = Mapping[str, str]
 
 FULL = {
     "id": "full",
+    "params": "8e9",
     "active_params": "3.2e9",
     "layers": "32",
     "hidden": "4096",

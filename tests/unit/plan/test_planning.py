@@ -88,7 +88,7 @@ NAN = float("nan")
         ({"row_tokens": 0}, "row_tokens is 0", "--set row_tokens="),
         ({"accelerators_per_node": 0}, "accelerators_per_node is 0", "from 1"),
         ({"precisions": ()}, "no precision", "bfloat16"),
-        ({"precisions": ("float16",)}, "precisions", "field"),
+        ({"precisions": ("float16",)}, "precisions", "plan.md"),
         ({"oversubscription": 0.5}, "oversubscription", "field"),
         ({"network_gb_per_s": 0.0}, "network_gb_per_s", "field"),
         ({"model": "Llama 3.1 405B"}, "the leanest needs", "more accelerators"),

@@ -16,11 +16,13 @@ from tests.unit.plan.table_of import (
 
 from mynah.errors import ConfigError, DataError
 from mynah.plan.hardware import find_accelerator
-from mynah.plan.published import DEFAULTS, NEEDED, read_table
+from mynah.plan.predictions import predict
+from mynah.plan.published import DEFAULTS, NEEDED, Table, read_table
 from mynah.plan.setups import Attention, Recompute, Setups, Sharding
 
 H100 = find_accelerator("H100")
 OPTIONAL = sorted(set(DEFAULTS) - set(NEEDED))
+OF_EXPERTS = ("top_k", "moe_ffn", "ep", "active_params")
 
 
 def setups_of(folder: Path, *rows: Cells) -> Setups:
@@ -35,6 +37,14 @@ def assert_same(first: Setups, second: Setups) -> None:
         for column in fields(one):
             left, right = getattr(one, column.name), getattr(other, column.name)
             np.testing.assert_array_equal(left, right, err_msg=column.name)
+
+
+def assert_sound(found: Table) -> None:
+    """What is read may be computed with; numpy's warnings are errors here."""
+    said = predict(found.setups)
+    for column in (said.tokens_per_s, said.low, said.high, said.memory_bytes, said.mfu):
+        assert np.isfinite(column).all()
+        assert (column > 0).all()
 
 
 # What is said
@@ -161,11 +171,11 @@ def test_every_default_is_of_a_column_that_is_read():
 
 
 @pytest.mark.parametrize("how", ["missing", "blank"])
-@pytest.mark.parametrize(
-    "name", [name for name in OPTIONAL if name not in ("network", "gpu_mem_gb", "active_params")]
-)
+@pytest.mark.parametrize("name", [name for name in OPTIONAL if name != "top_k"])
 def test_a_default_is_used_and_listed(tmp_path: Path, name: str, how: str):
-    row = without(FULL, name) if how == "missing" else FULL | {name: ""}
+    row = DENSE if name == "params" else FULL
+    row = row | {"dp": {"tp": "32", "pp": "16"}.get(name, "8")}
+    row = without(row, name) if how == "missing" else row | {name: ""}
     found = table_of(tmp_path, row)
     assert found.assumed == {name: 1}
     assert found.which.tolist() == [0]
@@ -173,8 +183,49 @@ def test_a_default_is_used_and_listed(tmp_path: Path, name: str, how: str):
 
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_a_missing_column_is_as_good_as_a_blank_cell(tmp_path: Path, name: str):
-    missing = setups_of(tmp_path, without(FULL, name))
-    assert_same(missing, setups_of(tmp_path, FULL | {name: ""}))
+    missing = table_of(tmp_path, without(FULL, name))
+    blank = table_of(tmp_path, FULL | {name: ""})
+    assert (missing.assumed, missing.problems) == (blank.assumed, blank.problems)
+    assert_same(missing.setups, blank.setups)
+
+
+@pytest.mark.parametrize("name", OF_EXPERTS)
+def test_what_is_of_experts_is_not_asked_of_a_dense_model(tmp_path: Path, name: str):
+    found = table_of(tmp_path, without(DENSE, name), without(DENSE, "n_experts", *OF_EXPERTS))
+    assert found.assumed == {"n_experts": 1}
+    assert not found.problems
+
+
+@pytest.mark.parametrize("name", ["dtype", "framework", "sharding", "recompute", "network"])
+@pytest.mark.parametrize("cell", ["n/a", "-", "null", "?", "NaN"])
+def test_a_text_that_says_nothing_is_blank(tmp_path: Path, name: str, cell: str):
+    odd, blank = (table_of(tmp_path, FULL | {name: one}) for one in (cell, ""))
+    assert odd.assumed == blank.assumed == {name: 1}
+    assert_same(odd.setups, blank.setups)
+
+
+@pytest.mark.parametrize("cell", ["", "0", "8e9", "7"])
+def test_weights_in_billions_or_none_say_nothing(tmp_path: Path, cell: str):
+    shapes = setups_of(tmp_path, FULL | {"active_params": cell}).shapes
+    assert (shapes.attention_share == 1).all()
+
+
+def test_experts_without_a_width_have_that_of_the_mlp(tmp_path: Path):
+    assert setups_of(tmp_path, FULL | {"moe_ffn": ""}).shapes.expert_inner == 14336
+    assert setups_of(tmp_path, FULL | {"moe_ffn": "0", "ffn": ""}).shapes.expert_inner == 4 * 4096
+    assert setups_of(tmp_path, FULL | {"ffn": ""}).shapes.inner == 2048
+
+
+def test_a_single_expert_is_an_mlp(tmp_path: Path):
+    odd = DENSE | {"n_experts": "1", "top_k": "1", "ffn": ""}
+    assert_same(setups_of(tmp_path, odd), setups_of(tmp_path, DENSE | {"ffn": ""}))
+
+
+@pytest.mark.parametrize(("batch", "context"), [("64", 1), ("8", 8), ("5", 16), ("1", 64)])
+def test_rows_are_cut_over_ranks_that_have_none(tmp_path: Path, batch: str, context: int):
+    row = DENSE | {"tp": "1", "pp": "1", "vpp": "1", "dp": "", "cp": "", "global_batch": batch}
+    degrees = setups_of(tmp_path, row).degrees
+    assert (degrees.context, degrees.data) == (context, 64 // context)
 
 
 @pytest.mark.parametrize(
@@ -208,8 +259,8 @@ def test_the_width_of_a_dense_mlp_is_four_times_the_models(tmp_path: Path):
 
 
 def test_defaults_of_rows_are_counted(tmp_path: Path):
-    rows = [DENSE | {"tp": cell} for cell in ("4", "", "four", "4", "")]
-    assert table_of(tmp_path, *rows).assumed == {"tp": 3}
+    rows = [DENSE | {"tp": cell, "dp": ""} for cell in ("4", "", "four", "4", "")]
+    assert table_of(tmp_path, *rows).assumed == {"tp": 3, "dp": 5}
 
 
 def test_megatron_core_cuts_the_sequence_and_shares_the_optimizer_by_itself(tmp_path: Path):
@@ -242,13 +293,74 @@ def test_an_unknown_accelerator_is_named(tmp_path: Path, cell: str):
     assert cell in found.problems[1]
 
 
+@pytest.mark.parametrize("cell", ["", "n/a", "?"])
+def test_a_blank_accelerator_is_named(tmp_path: Path, cell: str):
+    assert table_of(tmp_path, FULL | {"gpu": cell}).problems == {0: "gpu is blank"}
+
+
 @pytest.mark.parametrize("name", ["kv_heads", "ffn", "micro_batch", "tp", "pp", "cp", "ep", "vpp"])
 @pytest.mark.parametrize("cell", ["two", "-2", "inf", "?", "2;4"])
 def test_an_odd_cell_gets_the_default_and_is_listed(tmp_path: Path, name: str, cell: str):
-    row = DENSE | {"dp": "8"}
+    found = table_of(tmp_path, FULL | {name: cell})
+    assert name in found.assumed
+    assert_same(found.setups, setups_of(tmp_path, FULL | {name: ""}))
+
+
+@pytest.mark.parametrize("name", [name for name in NEEDED if name != "gpu"])
+@pytest.mark.parametrize("cell", ["0", "1e300"])
+def test_zero_and_absurd_numbers_are_named(tmp_path: Path, name: str, cell: str):
+    found = table_of(tmp_path, DENSE, DENSE | {name: cell})
+    assert found.problems == {1: f"{name} is blank or no number from 1 up"}
+    assert_sound(found)
+
+
+@pytest.mark.parametrize(
+    "name", ["params", "active_params", "global_batch", "gpu_mem_gb", "ffn", "tp", "cp", "dp", "ep"]
+)
+@pytest.mark.parametrize("cell", ["0", "1e300"])
+def test_zero_and_absurd_numbers_get_a_default_where_there_is_one(
+    tmp_path: Path, name: str, cell: str
+):
+    row = DENSE if name == "params" else FULL
     found = table_of(tmp_path, row | {name: cell})
     assert name in found.assumed
     assert_same(found.setups, setups_of(tmp_path, row | {name: ""}))
+    assert_sound(found)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"n_gpus": "4", "dp": ""}, "n_gpus is no multiple of tp * pp * cp"),
+        ({"n_gpus": "12", "dp": "", "cp": "", "global_batch": "1"}, "n_gpus is no multiple"),
+        ({"tp": "0.5", "dp": ""}, "tp is no whole number"),
+        ({"layers": "32.5"}, "layers is no whole number"),
+        ({"n_experts": "7.5"}, "n_experts is no whole number"),
+        ({"pp": "64", "n_gpus": "512", "dp": "2"}, "more stages, pp * vpp, than layers"),
+        ({"n_experts": "8", "top_k": ""}, "top_k is blank"),
+        ({"n_experts": "8", "top_k": "0"}, "top_k is blank"),
+        ({"n_experts": "8", "top_k": "9"}, "no number from 1 to n_experts"),
+    ],
+)
+def test_a_row_that_no_run_can_be_is_named(tmp_path: Path, change: dict[str, str], reason: str):
+    found = table_of(tmp_path, DENSE, DENSE | change)
+    assert found.which.tolist() == [0]
+    assert reason in found.problems[1]
+
+
+def test_the_layout_comes_to_the_accelerators_whatever_dp_says(tmp_path: Path):
+    found = table_of(tmp_path, DENSE | {"dp": "3"})
+    assert found.assumed == {"dp": 1}
+    assert found.setups.degrees.data == 8
+    assert found.setups.degrees.accelerators == 64
+
+
+def test_a_table_may_have_no_row(tmp_path: Path):
+    path = tmp_path / "runs.csv"
+    path.write_text(",".join(FULL) + "\n")
+    found = read_table(path)
+    assert len(found.setups) == len(found.roomiest) == len(found.measured()) == 0
+    assert (found.problems, found.assumed) == ({}, {})
 
 
 def test_no_row_may_be_good(tmp_path: Path):
@@ -283,9 +395,11 @@ def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes):
         read_table(path)
 
 
-@pytest.mark.parametrize("place", ["missing.csv", "."])
-def test_what_is_not_there_is_refused(tmp_path: Path, place: str):
-    with pytest.raises(DataError):
+@pytest.mark.parametrize(
+    ("place", "reason"), [("missing.csv", "No such file"), (".", "Is a directory")]
+)
+def test_what_is_not_there_is_refused(tmp_path: Path, place: str, reason: str):
+    with pytest.raises(DataError, match=reason):
         read_table(tmp_path / place)
 
 
