@@ -106,12 +106,15 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/takedown.py
 	$(BIN)/python benchmarks/record_log.py
 	$(BIN)/python benchmarks/record_overhead.py
+	$(BIN)/python benchmarks/plan_search.py
 	@if [ ! -d $(DATA) ]; then echo "no real posts at $(DATA): the rest is left out" >&2; exit 0; fi; \
 	  set -ex; \
 	  $(BIN)/python benchmarks/corpus_duplicates.py compare --data $(DATA) --folder $(SCRATCH); \
 	  $(BIN)/python benchmarks/tokenizer.py; \
 	  $(BIN)/python benchmarks/language.py $(DATA)/language-id; \
-	  $(BIN)/python benchmarks/privacy_and_spam.py $(DATA)
+	  $(BIN)/python benchmarks/privacy_and_spam.py $(DATA); \
+	  $(BIN)/python benchmarks/plan_predict.py; \
+	  $(BIN)/python benchmarks/plan_goodput.py
 
 soak: $(VENV)/.soak
 	@mkdir -p $(SCRATCH)
