@@ -22,7 +22,7 @@ from mynah.plan.scaling import (
     training_flop,
 )
 from mynah.plan.shapes import Sparsity
-from mynah.plan.solver import MAX_DAYS, Solver, sparsity_of, spoken_days
+from mynah.plan.solver import MAX_DAYS, Solver, sparsity_of, spoken_count, spoken_days
 
 __all__ = ["Budget", "Outline", "Speed", "outline"]
 
@@ -205,8 +205,9 @@ def _notes(solver: Solver, result: Outline) -> list[str]:
     given, notes = solver.budget, list[str]()
     if result.tokens.middle > WRITTEN_TOKENS:
         notes.append(
-            f"{result.tokens.middle:.2g} tokens are more than people have published, about "
-            f"{WRITTEN_TOKENS:.0e} (Villalobos et al. 2024): documents would be repeated"
+            f"{spoken_count(result.tokens.middle)} tokens are more than people have published, "
+            f"about {spoken_count(WRITTEN_TOKENS)} (Villalobos et al. 2024): documents would be "
+            "repeated"
         )
     if result.overtraining.middle < 0.5:
         notes.append("the model is larger than is best for so many tokens")
@@ -224,7 +225,8 @@ def _notes(solver: Solver, result: Outline) -> list[str]:
     if result.shape.num_experts:
         notes.append(
             "that idle experts are worth something is an assumption: "
-            f"{result.active_weights:.3g} active weights of {result.all_weights:.3g} are taken "
+            f"{spoken_count(result.active_weights)} active weights of "
+            f"{spoken_count(result.all_weights)} are taken "
             "for a dense model somewhere between the two"
         )
     return notes

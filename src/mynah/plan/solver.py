@@ -18,7 +18,7 @@ from mynah.plan.shapes import flop_per_token, shape_near_active
 if TYPE_CHECKING:  # what is given is described where it is asked for
     from mynah.plan.budget import Budget, Speed
 
-__all__ = ["MAX_DAYS", "Solver", "sparsity_of", "spoken_days"]
+__all__ = ["MAX_DAYS", "Solver", "sparsity_of", "spoken_count", "spoken_days"]
 
 SECONDS_PER_DAY = 86_400.0
 MAX_DAYS = 3650.0
@@ -97,10 +97,15 @@ class Solver:
             fewer = max(1, math.floor(given.num_gpus * self.limit.middle / useful))
             remedy += f", or take fewer accelerators: --gpus {fewer}"
         raise ConfigError(
-            f"{self._limits()} of {given.num_gpus:,} {given.accelerator.name} is too little: "
-            f"{self._needs(useful)}",
+            f"{self._limits()} of {self._cluster()} is too little: {self._needs(useful)}",
             hint=remedy,
         )
+
+    def _cluster(self) -> str:
+        """The accelerators; those that do not train are named, since the user counts them, too."""
+        given = self.budget
+        spare = f" ({given.num_spares:,} more stand by)" if given.num_spares else ""
+        return f"{given.num_gpus:,} {given.accelerator.name}{spare}"
 
     def _needs(self, days: float) -> str:
         usd = days / days_for(1.0, self.budget.num_paid, self.prices).middle
@@ -214,16 +219,17 @@ class Solver:
         flop = training_flop(SMALLEST_USEFUL, tokens)
         needs = self._needs(flop / (self._first_guess() * SECONDS_PER_DAY))
         raise ConfigError(
-            f"{tokens:.3g} tokens in {self._limits()} leave compute for a model of {weights:.2g} "
-            f"weights: with so many tokens {needs}",
+            f"{spoken_count(tokens)} tokens in {self._limits()} leave compute for a model of "
+            f"{spoken_count(weights)} weights: with so many tokens {needs}",
             hint="lower --tokens, or raise --days, --budget or --gpus",
         )
 
     def _check_time(self, shape: LlamaConfig, tokens: float) -> None:
         """Refuse a run that the limits do not hold, or no one's patience."""
         days, given = self.days_of(shape, tokens), self.budget
-        run = f"{num_weights(shape):.3g} weights on {tokens:.3g} tokens take {given.num_gpus:,} "
-        run += f"{given.accelerator.name} {spoken_days(days.middle)}"
+        run = f"{spoken_count(num_weights(shape))} weights on {spoken_count(tokens)} tokens take "
+        run += f"{self._cluster()} "
+        run += spoken_days(days.middle)
         if self.limit is not None and days.middle > self.limit.middle * 1.001:
             raise ConfigError(
                 f"{run}, {self._limits()} are given: for this shape and these tokens "
@@ -245,8 +251,8 @@ class Solver:
             return
         least = tokens * LEAST_TRAINED / share
         raise ConfigError(
-            f"{num_weights(shape):.3g} weights would see {tokens:.3g} tokens in {self._limits()}, "
-            f"{share:.2%} of what is best for them: for this shape "
+            f"{spoken_count(num_weights(shape))} weights would see {spoken_count(tokens)} tokens "
+            f"in {self._limits()}, {share:.2%} of what is best for them: for this shape "
             f"{self._needs(self.days_of(shape, least).middle)}",
             hint="raise --days, --budget or --gpus, or leave the shape to the planner",
         )
@@ -271,6 +277,14 @@ def _flop_where(rising: Callable[[float], float], wanted: float) -> float:
         else:
             high = middle
     return 10.0**low
+
+
+def spoken_count(count: float) -> str:
+    """A count of weights or tokens as people say it: 406B."""
+    for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6)):
+        if count >= size:
+            return f"{count / size:,.3g}{unit}" if count < 1e15 else f"{count / size:,.0f}{unit}"
+    return f"{count:,.3g}"
 
 
 def spoken_days(days: float) -> str:

@@ -92,8 +92,8 @@ NAN = float("nan")
         ({"oversubscription": 0.5}, "oversubscription", "field"),
         ({"network_gb_per_s": 0.0}, "network_gb_per_s", "field"),
         ({"model": "Llama 3.1 405B"}, "the leanest needs", "more accelerators"),
-        ({"days": 0.5, "tokens": 1e14}, "1e+14 tokens", "lower --tokens"),
-        ({"days": 1.0, "tokens": 1e13, "model": "Llama 3.1 8B"}, "1e+13 tokens", "raise --days"),
+        ({"days": 0.5, "tokens": 1e14}, "100T tokens", "lower --tokens"),
+        ({"days": 1.0, "tokens": 1e13, "model": "Llama 3.1 8B"}, "10T tokens", "raise --days"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_to_do(given: dict[str, Any], message: str, hint: str):
