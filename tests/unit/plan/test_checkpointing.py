@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mynah.config import parse_config
@@ -111,6 +111,7 @@ def test_first_order_by_hand():
     assert found == pytest.approx(1 - 0.01 - 0.01)
 
 
+@settings(deadline=None)
 @given(st.floats(100, 2_000), st.floats(0, 10), st.floats(0, 1_000), st.floats(2e5, 1e7))
 def test_first_order_is_exact_where_failures_are_rare(
     interval_s: float, stall_s: float, recovery_s: float, mtti_s: float

@@ -1,7 +1,7 @@
 from dataclasses import asdict, fields
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mynah.config import dump_toml, parse_config
@@ -114,6 +114,7 @@ def test_what_never_fails_runs_for_ever():
     assert mean_time_to_interrupt_h(config, 10_000) == Range.exactly(float("inf"))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**6), st.integers(1, 10**6))
 def test_more_accelerators_are_interrupted_sooner(one: int, more: int):
     config = FailureConfig()
