@@ -25,7 +25,6 @@ __all__ = [
     "Scale",
     "Score",
     "Sweep",
-    "measured_of",
     "validate",
 ]
 
@@ -133,15 +132,6 @@ class Accuracy:
     def fit(self, name: str) -> Fit:
         """One of the fits."""
         return next(one for one in self.fits if one.name == name)
-
-
-def measured_of(folder: Path) -> list[Measured]:
-    """Read the multi-node runs of a folder, a source a file, in the order of names.
-
-    Raises:
-        DataError: There is no such folder, or nothing was measured in it.
-    """
-    return _measured(_tables(folder))
 
 
 def validate(folder: Path) -> Accuracy:

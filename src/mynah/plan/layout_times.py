@@ -69,7 +69,7 @@ def layout_times(config: LlamaConfig, grid: Grid, setups: Setups, constants: Con
     step_s = known.pop("step")
     ends = {name: known.pop(name) for name in ENDS}
     layers_s = step_s - sum(ends.values())
-    held = np.ceil(np.round(setups.shapes.layers / grid.num_stages, 3)) * grid.stages
+    held = setups.rank_layers
     free = np.minimum(np.round(held * grid.pipeline - setups.shapes.layers), 1.0)
     cuts = cut_of(config, grid)
     first, last = cuts[0], cuts[-1]

@@ -72,14 +72,9 @@ class _Rank:
 
     def __init__(self, setups: Setups) -> None:
         self.setups = setups
-        shapes, work, degrees = setups.shapes, setups.work, setups.degrees
-        self.tokens = work.micro_rows * work.row_tokens / degrees.context
-        stages = degrees.pipeline * degrees.stages
-        self.layers = np.ceil(np.round(shapes.layers / stages, 3)) * degrees.stages
-        rows = work.batch_rows / (degrees.data * work.micro_rows)
-        self.num_micro = np.maximum(np.round(rows), 1.0)
-        self.group = degrees.data * degrees.context / degrees.replicate
-        self.sparse_share = shapes.sparse_layers / shapes.layers
+        self.tokens, self.num_micro = setups.rank_tokens, setups.num_micro
+        self.layers, self.layer_weights = setups.rank_layers, setups.layer_weights
+        self.sparse_share, self.group = setups.shapes.sparse_share, setups.degrees.group
 
     def memory(self) -> Memory:
         weights, gradients, optimizer = self.states()
@@ -118,15 +113,6 @@ class _Rank:
         state = np.where(is_whole, MASTER + MOMENTS, MOMENTS)
         optimizer = state * held / np.where(kind >= Sharding.OPTIMIZER, group, 1.0)
         return weights, gradients, optimizer
-
-    @property
-    def layer_weights(self) -> Floats:
-        """Weights of one layer, the mean of layers with experts and without."""
-        shapes, degrees = self.setups.shapes, self.setups.degrees
-        experts = shapes.experts / degrees.expert + shapes.shared_experts
-        sparse = self.sparse_share * experts * shapes.expert_weights
-        dense = (1.0 - self.sparse_share) * shapes.dense_weights / degrees.tensor
-        return shapes.attention_weights / degrees.tensor + dense + sparse
 
     def first(self) -> tuple[Floats, Floats]:
         """Activations of the first stage's rows in flight; its logits where it is the last, too."""

@@ -125,6 +125,11 @@ class Shapes:
         return self.has_experts * (self.layers - self.dense_layers)
 
     @property
+    def sparse_share(self) -> Floats:
+        """Share of the layers that have experts."""
+        return self.sparse_layers / self.layers
+
+    @property
     def weights(self) -> Floats:
         """Weights in all."""
         experts = (self.experts + self.shared_experts) * self.expert_weights
@@ -195,6 +200,11 @@ class Degrees:
     def accelerators(self) -> Floats:
         """Ranks of the whole layout."""
         return self.tensor * self.pipeline * self.data * self.context
+
+    @property
+    def group(self) -> Floats:
+        """Ranks that share out weights or optimizer state, or hold the same."""
+        return self.data * self.context / self.replicate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,6 +283,32 @@ class Setups:
 
     def __len__(self) -> int:
         return len(self.shapes.layers)
+
+    @property
+    def rank_tokens(self) -> Floats:
+        """Tokens that a rank computes at a time."""
+        return self.work.micro_rows * self.work.row_tokens / self.degrees.context
+
+    @property
+    def rank_layers(self) -> Floats:
+        """Layers of the rank of a pipeline that has most."""
+        stages = self.degrees.pipeline * self.degrees.stages
+        return np.ceil(np.round(self.shapes.layers / stages, 3)) * self.degrees.stages
+
+    @property
+    def num_micro(self) -> Floats:
+        """Micro-batches that a rank computes in a step."""
+        rows = self.work.batch_rows / (self.degrees.data * self.work.micro_rows)
+        return np.maximum(np.round(rows), 1.0)
+
+    @property
+    def layer_weights(self) -> Floats:
+        """Weights of one layer on a tensor rank, the mean of layers with experts and without."""
+        shapes, degrees = self.shapes, self.degrees
+        experts = shapes.experts / degrees.expert + shapes.shared_experts
+        sparse = shapes.sparse_share * experts * shapes.expert_weights
+        dense = (1.0 - shapes.sparse_share) * shapes.dense_weights / degrees.tensor
+        return shapes.attention_weights / degrees.tensor + dense + sparse
 
     def take(self, which: NDArray[Any]) -> "Setups":
         """Some of them, by a mask or by numbers."""

@@ -128,20 +128,17 @@ class _Step:
     def __init__(self, setups: Setups, constants: Constants) -> None:
         self.setups, self.constants = setups, constants
         shapes, work, degrees = setups.shapes, setups.work, setups.degrees
-        self.tokens = work.micro_rows * work.row_tokens / degrees.context
-        rows = work.batch_rows / (degrees.data * work.micro_rows)
-        self.num_micro = np.maximum(np.round(rows), 1.0)
+        self.tokens, self.num_micro = setups.rank_tokens, setups.num_micro
         self.queries = shapes.heads * shapes.head_dim / degrees.tensor
         self.keys = shapes.kv_heads * shapes.head_dim / degrees.tensor
         self.memory_rate = setups.machines.memory_bytes_per_s * MEMORY_SHARE
         self.products = Products(setups.machines, work.bits, setups.stacks.is_fused, constants)
         self.links = Links(setups.machines, constants)
         self.kept = 1.0 - setups.stacks.is_fused * (1.0 - FUSED_SHARE)
-        stages = degrees.pipeline * degrees.stages
-        self.layers = np.ceil(np.round(shapes.layers / stages, 3)) * degrees.stages
+        self.layers, self.layer_weights = setups.rank_layers, setups.layer_weights
         free = self.layers * degrees.pipeline - shapes.layers
         self.num_free = np.clip(np.round(free), 0.0, 1.0) * (degrees.pipeline > 1)
-        self.sparse_share = shapes.sparse_layers / shapes.layers
+        self.sparse_share, self.group = shapes.sparse_share, degrees.group
 
     def times(self) -> StepTimes:
         degrees, constants = self.setups.degrees, self.constants
@@ -301,21 +298,6 @@ class _Step:
             Recompute.LAYERS: forward + tensor,
         }
         return np.select([kind == one for one in cases], list(cases.values()), 0.0)
-
-    @property
-    def layer_weights(self) -> Floats:
-        """Weights of one layer on a tensor rank, the mean of layers with experts and without."""
-        shapes, degrees = self.setups.shapes, self.setups.degrees
-        experts = shapes.experts / degrees.expert + shapes.shared_experts
-        sparse = experts * shapes.expert_weights
-        mean = (1.0 - self.sparse_share) * shapes.dense_weights / degrees.tensor
-        return shapes.attention_weights / degrees.tensor + mean + self.sparse_share * sparse
-
-    @property
-    def group(self) -> Floats:
-        """Ranks that share out weights or optimizer state, or hold the same."""
-        degrees = self.setups.degrees
-        return degrees.data * degrees.context / degrees.replicate
 
     @property
     def is_kept(self) -> Floats:
