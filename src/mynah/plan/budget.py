@@ -22,7 +22,8 @@ from mynah.plan.scaling import (
     training_flop,
 )
 from mynah.plan.shapes import Sparsity
-from mynah.plan.solver import MAX_DAYS, Solver, sparsity_of, spoken_count, spoken_days
+from mynah.plan.solver import MAX_DAYS, Solver, sparsity_of, spoken_days
+from mynah.plan.wording import count_words
 
 __all__ = ["Budget", "Outline", "Speed", "outline"]
 
@@ -205,8 +206,8 @@ def _notes(solver: Solver, result: Outline) -> list[str]:
     given, notes = solver.budget, list[str]()
     if result.tokens.middle > WRITTEN_TOKENS:
         notes.append(
-            f"{spoken_count(result.tokens.middle)} tokens are more than people have published, "
-            f"about {spoken_count(WRITTEN_TOKENS)} (Villalobos et al. 2024): documents would be "
+            f"{count_words(result.tokens.middle)} tokens are more than people have published, "
+            f"about {count_words(WRITTEN_TOKENS)} (Villalobos et al. 2024): documents would be "
             "repeated"
         )
     if result.overtraining.middle < 0.5:
@@ -225,8 +226,8 @@ def _notes(solver: Solver, result: Outline) -> list[str]:
     if result.shape.num_experts:
         notes.append(
             "that idle experts are worth something is an assumption: "
-            f"{spoken_count(result.active_weights)} active weights of "
-            f"{spoken_count(result.all_weights)} are taken "
+            f"{count_words(result.active_weights)} active weights of "
+            f"{count_words(result.all_weights)} are taken "
             "for a dense model somewhere between the two"
         )
     return notes

@@ -14,11 +14,12 @@ from mynah.plan.costs import Prices, days_for
 from mynah.plan.ranges import Range
 from mynah.plan.scaling import best_size, overtraining, training_flop
 from mynah.plan.shapes import flop_per_token, shape_near_active
+from mynah.plan.wording import count_words
 
 if TYPE_CHECKING:  # what is given is described where it is asked for
     from mynah.plan.budget import Budget, Speed
 
-__all__ = ["MAX_DAYS", "Solver", "sparsity_of", "spoken_count", "spoken_days"]
+__all__ = ["MAX_DAYS", "Solver", "sparsity_of", "spoken_days"]
 
 SECONDS_PER_DAY = 86_400.0
 MAX_DAYS = 3650.0
@@ -219,15 +220,15 @@ class Solver:
         flop = training_flop(SMALLEST_USEFUL, tokens)
         needs = self._needs(flop / (self._first_guess() * SECONDS_PER_DAY))
         raise ConfigError(
-            f"{spoken_count(tokens)} tokens in {self._limits()} leave compute for a model of "
-            f"{spoken_count(weights)} weights: with so many tokens {needs}",
+            f"{count_words(tokens)} tokens in {self._limits()} leave compute for a model of "
+            f"{count_words(weights)} weights: with so many tokens {needs}",
             hint="lower --tokens, or raise --days, --budget or --gpus",
         )
 
     def _check_time(self, shape: LlamaConfig, tokens: float) -> None:
         """Refuse a run that the limits do not hold, or no one's patience."""
         days, given = self.days_of(shape, tokens), self.budget
-        run = f"{spoken_count(num_weights(shape))} weights on {spoken_count(tokens)} tokens take "
+        run = f"{count_words(num_weights(shape))} weights on {count_words(tokens)} tokens take "
         run += f"{self._cluster()} "
         run += spoken_days(days.middle)
         if self.limit is not None and days.middle > self.limit.middle * 1.001:
@@ -251,7 +252,7 @@ class Solver:
             return
         least = tokens * LEAST_TRAINED / share
         raise ConfigError(
-            f"{spoken_count(num_weights(shape))} weights would see {spoken_count(tokens)} tokens "
+            f"{count_words(num_weights(shape))} weights would see {count_words(tokens)} tokens "
             f"in {self._limits()}, {share:.2%} of what is best for them: for this shape "
             f"{self._needs(self.days_of(shape, least).middle)}",
             hint="raise --days, --budget or --gpus, or leave the shape to the planner",
@@ -277,14 +278,6 @@ def _flop_where(rising: Callable[[float], float], wanted: float) -> float:
         else:
             high = middle
     return 10.0**low
-
-
-def spoken_count(count: float) -> str:
-    """A count of weights or tokens as people say it: 406B."""
-    for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6)):
-        if count >= size:
-            return f"{count / size:,.3g}{unit}" if count < 1e15 else f"{count / size:,.0f}{unit}"
-    return f"{count:,.3g}"
 
 
 def spoken_days(days: float) -> str:

@@ -7,10 +7,10 @@ from tests.fakes.small_plan import small_plan
 
 from mynah.plan.ranges import Range
 from mynah.plan.shapes import Sparsity, shape_near_active
+from mynah.plan.wording import count_words
 from mynah.web.pages.plan_figures import headline
 from mynah.web.pages.plan_wording import (
     Figure,
-    count_words,
     days_words,
     money_words,
     percent,

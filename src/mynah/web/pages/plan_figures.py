@@ -8,11 +8,11 @@ from mynah.plan.costs import passed
 from mynah.plan.planning import Plan
 from mynah.plan.ranges import Range
 from mynah.plan.search import Judged, Search
+from mynah.plan.wording import count_words
 from mynah.record.thresholds import Threshold
 from mynah.web.markup import box, number, text
 from mynah.web.pages.plan_wording import (
     Figure,
-    count_words,
     days_words,
     money_words,
     percent,

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mynah.plan.ranges import Range
+from mynah.plan.wording import three_digits
 from mynah.web.markup import box, number, text
 from mynah.web.wording import exact_number
 
 __all__ = [
     "Figure",
-    "count_words",
     "days_words",
     "money_words",
     "percent",
@@ -56,26 +56,11 @@ def _exact(value: float) -> str:
     return f"{value:.4g}" if abs(value) < 100 else exact_number(round(value))
 
 
-def _three(value: float) -> str:
-    """Three digits, without zeros that say nothing."""
-    if value >= 99.95:
-        return f"{value:,.0f}"
-    return f"{value:.{1 if value >= 9.995 else 2}f}".rstrip("0").rstrip(".")
-
-
-def count_words(count: float) -> str:
-    """Weights and tokens as people write them: ``70B``, ``6.1T``."""
-    for limit, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if count >= 0.9995 * limit:
-            return f"{_three(count / limit)}{letter}"
-    return f"{count:.0f}"
-
-
 def money_words(usd: float) -> str:
     """``$104 M``; every dollar up to a million."""
     for limit, letter in ((1e9, "B"), (1e6, "M")):
         if usd >= 0.9995 * limit:
-            return f"${_three(usd / limit)} {letter}"
+            return f"${three_digits(usd / limit)} {letter}"
     return f"${usd:,.0f}" if usd >= 100 else f"${usd:.2f}"
 
 
